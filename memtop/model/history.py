@@ -1,0 +1,54 @@
+"""What was, in slots of equal time: the figures behind sparklines and graphs. The log keeps every record."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from memtop.model.ledger import known
+
+TENSOR_SUM = "tensors"
+"""The series of the known tensors' sum."""
+
+
+class History:
+    """The newest `slots` slots of `seconds` each. Times are run seconds."""
+
+    def __init__(self, seconds: float = 0.5, slots: int = 360) -> None:
+        self.seconds = seconds
+        self._slots: deque[dict[str, int]] = deque(maxlen=slots)
+        self._losses: deque[float | None] = deque(maxlen=slots)
+        self._at = -1
+
+    def add(self, t: float, sizes: Mapping[str, int | None]) -> None:
+        """Bytes by category at `t`: a slot keeps the maximum of each."""
+        self._reach(t)
+        if not self._slots:
+            return
+        slot = self._slots[-1]
+        for name, value in (*sizes.items(), (TENSOR_SUM, known(sizes))):
+            if value is not None and value > slot.get(name, -(1 << 62)):
+                slot[name] = value
+
+    def add_loss(self, t: float, loss: float | None) -> None:
+        """The loss at `t`: a slot keeps the newest."""
+        self._reach(t)
+        if loss is not None and self._losses:
+            self._losses[-1] = loss
+
+    def _reach(self, t: float) -> None:
+        """Open the slots up to that of `t`."""
+        index = int(t / self.seconds)
+        for _ in range(min(index - self._at, self._slots.maxlen or 1)):
+            self._slots.append({})
+            self._losses.append(None)
+        self._at = max(self._at, index)
+
+    def series(self) -> dict[str, tuple[int | None, ...]]:
+        """Values by category, oldest slot first; `None` where a slot saw none."""
+        names = dict.fromkeys(name for slot in self._slots for name in slot)
+        return {name: tuple(slot.get(name) for slot in self._slots) for name in names}
+
+    def losses(self) -> tuple[float | None, ...]:
+        """The losses, slot by slot like `series`."""
+        return tuple(self._losses)

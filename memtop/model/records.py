@@ -1,0 +1,234 @@
+"""The records of a run: what the log holds, one JSON object a line, and what a snapshot is made from.
+
+A public contract (`v` is its version): every key of a kind is present, unknown is `null`, readers ignore keys and
+kinds they don't know. Sizes are integer bytes, times seconds since the run began (monotonic), temperatures °C,
+power W. `docs`: `memtop schema` prints these types as JSON Schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from memtop.model.specs import GpuSpec, HostSpec
+
+VERSION = 1
+
+Moment = Literal["forward_end", "backward_end", "step_end", "peak"]
+Tier = Literal["counters", "graph", "saved", "deep"]
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    v: int = VERSION
+    """Version of the log's format."""
+    t: float
+    """Seconds since the run began."""
+    rank: int = 0
+    """Which rank of a distributed run; 0 where there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(_Record):
+    """First line of a log."""
+
+    kind: Literal["run"] = "run"
+    memtop: str
+    """memtop's version."""
+    command: list[str]
+    """The target's command line."""
+    scenario: str | None
+    settings: dict[str, Setting]
+    """A scenario's settings by name (batch_size, optimizer, ...); empty for `memtop run`."""
+    host: HostSpec | None
+    gpus: list[GpuSpec]
+    started_at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTensor:
+    """One tensor of the batch as the loader yielded it."""
+
+    shape: list[int]
+    dtype: str
+    """`float32`, `int64`, ... (torch's name without its prefix)."""
+    bytes: int
+    """Bytes of its storage, whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord(_Record):
+    """The model and what feeds it; again when it changes."""
+
+    kind: Literal["model"] = "model"
+    name: str | None
+    """Class of the root module (several joined by ` + `)."""
+    device: str | None
+    """The device most parameter bytes live on."""
+    parameters: int
+    """Number of parameter elements, tied ones once."""
+    trainable_parameters: int
+    bytes: dict[str, int | None]
+    """Bytes of `parameters`, `trainable` (those that take a gradient) and `buffers`."""
+    modules: int | None
+    """Number of modules, the root included."""
+    optimizers: list[str]
+    """Class names, in the order seen."""
+    inputs: list[InputTensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord(_Record):
+    """One device at one watched moment. `device_total` is the sum of all of `bytes`, exactly."""
+
+    kind: Literal["memory"] = "memory"
+    device: str
+    """`cpu`, or `cuda:N` as the target sees it."""
+    step: int
+    """Steps completed before this moment's step, plus one: the first step is 1."""
+    moment: Moment
+    tier: Tier
+    """How the tensor categories were found."""
+    sources: dict[str, float | None]
+    """When each source was read, in run seconds: `allocator` (the probe's reading) and `device` (NVML or /proc)."""
+    bytes: dict[str, int | None]
+    """Bytes by category; `null` is unknown and counts as nothing in the sum: `notes` say what absorbs it."""
+    where: dict[str, Any] | None
+    """Of a peak: phase, module, operator, line."""
+    allocated: int | None
+    """torch's `allocated_bytes.all.current`; `null` on the CPU, which keeps no count."""
+    reserved: int | None
+    """torch's `reserved_bytes.all.current`."""
+    device_total: int | None
+    """Bytes of the whole device: NVML's total, or RAM or the cgroup's limit. `null` before the first device reading."""
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord(_Record):
+    """Training steps; at most 10 records a second, each standing for `steps` of them."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    """The last step it stands for; the first step is 1."""
+    steps: int
+    seconds: float
+    """Mean seconds a step, time asleep in a pause left out."""
+    phases: dict[str, float | None]
+    """Mean seconds a step of `forward`, `backward`, `optimizer`, `data`, `other`, over the watched steps among them."""
+    batch_size: int | None
+    samples_per_second: float | None
+    loss: float | None
+    """Loss at the last watched step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceProcess:
+    """A process on a device."""
+
+    pid: int
+    name: str | None
+    bytes: int | None
+    """Device memory of the process; `null` where the driver does not say."""
+    ours: bool
+    """Whether it belongs to the target's process tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRecord(_Record):
+    """One device (the CPU with its RAM, or a GPU) seen from outside, every interval.
+
+    Fields that have no meaning for a device are `null`, as are those not available.
+    """
+
+    kind: Literal["device"] = "device"
+    device: str
+    """`cpu`, `cuda:N` as the target sees it, or `gpu:UUID` for a GPU hidden from it."""
+    uuid: str | None = None
+    utilization: float | None = None
+    """Per cent busy, 0 to 100: the GPU's kernels, or all usable CPUs together."""
+    memory_utilization: float | None = None
+    """Per cent of time in which GPU memory was read or written."""
+    per_core: list[float] | None = None
+    """Per cent busy by logical CPU."""
+    memory_total: int | None = None
+    """NVML v2 total; on the CPU the cgroup's limit or RAM."""
+    memory_used: int | None = None
+    """NVML v2 used (the driver's reserve apart); on the CPU total minus free."""
+    memory_free: int | None = None
+    """NVML free; on the CPU what the system calls available, or limit minus usage plus reclaimable cache."""
+    memory_reserved: int | None = None
+    """The driver's own reserve (NVML v2)."""
+    temperature: float | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    clock_sm_mhz: float | None = None
+    """SM clock; on the CPU the current frequency."""
+    clock_memory_mhz: float | None = None
+    fan: float | None = None
+    """Per cent of full speed."""
+    throttle: list[str] | None = None
+    """Reasons the clocks are held down now; empty is none."""
+    processes: list[DeviceProcess] | None = None
+    """Who holds the device's memory; `null` where it can't be seen."""
+    tree_rss: int | None = None
+    """Summed RSS of the target's process tree: counts shared pages again for each process."""
+    tree_pss: int | None = None
+    """PSS of the target's process tree: shared pages shared out. Read at a low rate."""
+    tree_pss_t: float | None = None
+    """When `tree_pss` was read, run seconds."""
+    tree_processes: int | None = None
+    pinned: int | None = None
+    """Pinned and locked host memory of the tree (VmPin + VmLck)."""
+    shm_used: int | None = None
+    shm_total: int | None = None
+    swap_used: int | None = None
+    swap_total: int | None = None
+    cgroup_limit: int | None = None
+    cgroup_used: int | None = None
+    notes: list[str] = field(default_factory=list)
+    """Why a field is `null`, each reason once a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord(_Record):
+    """Something happened: oom, leak, warning, command, restart, ..."""
+
+    kind: Literal["event"] = "event"
+    name: str
+    message: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRecord(_Record):
+    """Last line of a log."""
+
+    kind: Literal["end"] = "end"
+    exit_code: int | None
+    """The target's own exit status; `null` where a signal ended it."""
+    signal: int | None
+    """The signal that ended the target, else `null`."""
+    steps: int
+    seconds: float
+    peak: dict[str, dict[str, int | None]]
+    """By device: bytes by category of the memory record whose tensors were most, and their sum under `tensors`."""
+    dropped: int
+    """Records lost on the way: the probe never waits for the monitor."""
+    overhead_percent: float | None
+    """Time spent watching over time trained, in per cent, as the probe measured it; `null` where it never reported."""
+
+
+Record = RunRecord | ModelRecord | MemoryRecord | StepRecord | DeviceRecord | EventRecord | EndRecord
+
+KINDS: dict[str, type[Record]] = {
+    "run": RunRecord,
+    "model": ModelRecord,
+    "memory": MemoryRecord,
+    "step": StepRecord,
+    "device": DeviceRecord,
+    "event": EventRecord,
+    "end": EndRecord,
+}

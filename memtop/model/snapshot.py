@@ -1,0 +1,133 @@
+"""What a screen draws: the newest of everything, with ages. Made by `session.py`, drawn by `tui/` and `--once`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
+from memtop.model.specs import GpuSpec, HostSpec
+
+
+class Phase(str, Enum):
+    """Where the session stands."""
+
+    STARTING = "starting"
+    """The target's Python has not answered yet."""
+    IMPORTING = "importing"
+    """The target's Python runs; its torch is not imported yet."""
+    WAITING = "waiting"
+    """torch is there; no training step has ended yet."""
+    TRAINING = "training"
+    PAUSED = "paused"
+    """The training thread waits at a step boundary, by our command."""
+    LOST = "lost"
+    """The target runs, but its probe's connection broke: figures from inside have stopped."""
+    ENDED = "ended"
+    """The target is gone; `end` says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """What needs action, as the first line of the screen."""
+
+    severity: str
+    """`error`, `warning` or `information`."""
+    text: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """One sink of this run."""
+
+    path: str
+    ok: bool
+    """False once a write failed: the run goes on, the log does not."""
+    records: int
+    error: str | None = None
+    note: str | None = None
+    """What a person should know of it: an earlier log of that name was kept under another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theory:
+    """A closed-form figure of one category, beside which the measured one stands."""
+
+    bytes: int
+    why: str
+    """The formula with its numbers, `394,634 × 4 B`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A setting of the scenario that a key can change."""
+
+    name: str
+    title: str
+    value: Setting
+    choices: tuple[Setting, ...]
+    """Empty: any value of the default's type."""
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One frame's worth of truth. Times are run seconds; ages are `t` minus a record's `t`."""
+
+    t: float
+    """Run seconds of this snapshot."""
+    phase: Phase
+    phase_text: str
+    """What the session waits for or how it ended, in words: `importing torch ... 1.2 s`, `ended: exit status 0`."""
+    title: str
+    """The scenario's name, or the command."""
+    lesson: str
+    """The scenario's paragraph; empty for a command."""
+    choices: tuple[Choice, ...]
+    settings: Mapping[str, Setting]
+    device: str
+    """The device in focus: `cpu` or `cuda:N`."""
+    data_source: str | None
+    """What a scenario trains on (`synthetic images of the same shape`, `files in DIR`); `None` for a command."""
+    host: HostSpec | None
+    gpus: tuple[GpuSpec, ...]
+    gpu_note: str | None
+    """Why no GPU is shown, in a calm line; `None` where one is."""
+    cpu: DeviceRecord | None
+    """Newest host sample."""
+    gpu: DeviceRecord | None
+    """Newest sample of the GPU in focus, or of the first one."""
+    model: ModelRecord | None
+    moments: Mapping[str, MemoryRecord]
+    """Newest memory record of the device in focus by moment."""
+    now: MemoryRecord | None
+    """The newest memory record of the device in focus, its device categories refreshed by the newest device sample."""
+    highest: MemoryRecord | None
+    """The memory record of the device in focus whose tensors were most, in this run."""
+    theory: Mapping[str, Theory]
+    step: StepRecord | None
+    steps_per_second: float | None
+    """Over the last seconds, pauses left out."""
+    samples_per_second: float | None
+    total_steps: int | None
+    """How many steps the target was told to make; `None` is until stopped."""
+    eta: float | None
+    """Seconds to go at the present rate."""
+    series: Mapping[str, tuple[int | None, ...]]
+    """Bytes by category, one value a history slot, oldest first: the slot's maximum. Also `tensors`: their sum."""
+    series_seconds: float
+    """Seconds of one slot."""
+    loss_series: tuple[float | None, ...]
+    output: tuple[str, ...]
+    """The last lines of the target's stdout and stderr, made harmless: no control characters, long lines cut."""
+    output_lines: int
+    """How many lines the target has printed in all."""
+    logs: tuple[LogState, ...]
+    banner: Banner | None
+    pending: str | None
+    """A command on its way, `batch 128: restarting`; `None` when all took effect."""
+    overhead_percent: float | None
+    """Time spent watching over time trained, so far, measured by the probe."""
+    end: EndRecord | None

@@ -1,0 +1,95 @@
+"""A run in a few lines of text: while it goes on, and when it is over. Pure; for a terminal line and the scrollback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memtop.model.categories import TENSORS
+from memtop.model.records import EndRecord, MemoryRecord, StepRecord
+from memtop.model.snapshot import LogState, Phase, Snapshot
+from memtop.model.text import harmless
+from memtop.model.units import duration, number, rate, size
+
+_RUNNING = (Phase.TRAINING, Phase.PAUSED)
+
+
+def tensors(sizes: Mapping[str, int | None]) -> int | None:
+    """Bytes of all tensor categories that are known; `None` where none is."""
+    known = [count for name in TENSORS if (count := sizes.get(name)) is not None]
+    return sum(known) if known else None
+
+
+def progress(snapshot: Snapshot, width: int) -> str:
+    """One line of at most `width` characters: what is least needed leaves first."""
+    if snapshot.phase not in _RUNNING or snapshot.step is None:
+        parts = [snapshot.title, snapshot.phase_text]
+    else:
+        parts = _figures(snapshot, snapshot.step)
+    parts = [harmless(part, width) for part in parts if part]
+    while len(parts) > 1 and len("  ".join(parts)) > width:
+        parts.pop()
+    return "  ".join(parts)[:width]
+
+
+def _figures(snapshot: Snapshot, step: StepRecord) -> list[str]:
+    done, total = number(step.step), snapshot.total_steps
+    parts = [
+        "paused" if snapshot.phase is Phase.PAUSED else "",
+        f"step {done}/{number(total)}" if total else f"step {done}",
+        f"tensors {_size_of(snapshot.now)}, highest {_size_of(snapshot.highest)}",
+        f"{rate(snapshot.steps_per_second)} step/s",
+    ]
+    if step.loss is not None:
+        parts.append(f"loss {step.loss:.4g}")
+    if snapshot.eta is not None:
+        parts.append(f"{duration(snapshot.eta)} to go")
+    return [snapshot.title, *parts]
+
+
+def _size_of(record: MemoryRecord | None) -> str:
+    return size(tensors(record.bytes) if record else None)
+
+
+def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
+    """What to leave behind when a run is over: how it ended, where its memory was, where the log lies."""
+    found = [_outcome(snapshot, end)]
+    for device, sizes in sorted((end.peak if end else {}).items()):
+        found.append(_highest(harmless(device, 40), sizes))
+    found += [_log(log) for log in snapshot.logs]
+    return found
+
+
+def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
+    parts = [f"{harmless(snapshot.title, 200)}: {_how(end)}"]
+    if end is not None:
+        parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
+    if snapshot.steps_per_second is not None:
+        parts.append(f"{rate(snapshot.steps_per_second)} step/s")
+    if snapshot.step is not None and snapshot.step.batch_size is not None:
+        parts.append(f"batch {number(snapshot.step.batch_size)}")
+    if snapshot.samples_per_second is not None:
+        parts.append(f"{rate(snapshot.samples_per_second)} samples/s")
+    return ", ".join(parts)
+
+
+def _how(end: EndRecord | None) -> str:
+    if end is None:
+        return "its end was not seen"
+    if end.signal is not None:
+        return f"ended by signal {end.signal}"
+    return f"exit status {'unknown' if end.exit_code is None else end.exit_code}"
+
+
+def _highest(device: str, sizes: Mapping[str, int | None]) -> str:
+    known = [(count, name) for name in TENSORS if (count := sizes.get(name))]
+    shares = ", ".join(f"{name} {size(count)}" for count, name in sorted(known, reverse=True))
+    whole = sizes.get("tensors", tensors(sizes))
+    return f"highest seen on {device}: {size(whole)} of tensors" + (f" ({shares})" if shares else "")
+
+
+def _log(log: LogState) -> str:
+    where = "stdout" if log.path == "-" else harmless(log.path, 400)
+    text = f"log {where}: {number(log.records)} records"
+    if not log.ok:
+        text = f"log {where} stopped after {number(log.records)} records"
+    return "; ".join(part for part in (text, log.error, log.note) if part)

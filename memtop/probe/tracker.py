@@ -1,0 +1,113 @@
+"""Which storage is which category, at the moments of a step, by what is known without watching a single operator.
+
+Precedence: parameters, buffers, gradients, optimizer_state, inputs, activations. A storage counts once, for the first
+that claims it: tied weights, views and non-contiguous tensors fall together because they share a storage.
+Nothing here keeps a person's tensor alive, and nothing is put on a person's object.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from . import graph
+from .inputs import Inputs
+from .storages import Held, Ledger, storages, tensors
+
+CATEGORIES = ("parameters", "buffers", "gradients", "optimizer_state", "inputs", "activations")
+"""What this tier can tell. `temporaries` and `other_tensors` need a deep look."""
+
+
+class Tracker:
+    """The modules, optimizers and batches of this process, by weak reference."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._modules: list[weakref.ref[Any]] = []
+        self._optimizers: list[weakref.ref[Any]] = []
+        self._activations: list[Held] = []
+        self._copies: list[Held] = []
+        self.notes: set[str] = set()
+        self.scans = 0
+        """How often the objects of the process were searched for modules (35 to 90 ms each)."""
+
+    def saw(self, optimizer: Any) -> bool:
+        """An optimizer steps. True if it is new to us."""
+        if any(known() is optimizer for known in self._optimizers):
+            return False
+        self._optimizers = [known for known in self._optimizers if known() is not None]
+        self._optimizers.append(weakref.ref(optimizer))
+        return True
+
+    def scan(self) -> None:
+        """Find every module of the process. Asks `type(o)`, never `o.__class__`: a proxy could run code for that."""
+        module = torch.nn.Module
+        found = [one for one in gc.get_objects() if issubclass(type(one), module)]
+        self._modules = [weakref.ref(one) for one in found if type(one)._call_impl is module._call_impl]
+        self.scans += 1
+
+    @property
+    def blind(self) -> bool:
+        """Whether every module we knew is gone (or none was ever found)."""
+        return not any(known() is not None for known in self._modules)
+
+    def modules(self) -> list[Any]:
+        """The modules that live now."""
+        return [one for known in self._modules if (one := known()) is not None]
+
+    def optimizers(self) -> list[Any]:
+        """The optimizers that have stepped and live now, first seen first."""
+        return [one for known in self._optimizers if (one := known()) is not None]
+
+    def parameters(self) -> Iterator[Any]:
+        """Parameters of modules, then of optimizers; some of them more than once."""
+        for module in self.modules():
+            yield from (one for one in module._parameters.values() if one is not None)
+        for optimizer in self.optimizers():
+            for group in optimizer.param_groups:
+                yield from group["params"]
+
+    def buffers(self) -> Iterator[Any]:
+        """Registered buffers of modules."""
+        for module in self.modules():
+            yield from (one for one in module._buffers.values() if one is not None)
+
+    def forward_ended(self, roots: list[Any]) -> Ledger:
+        """Bytes when backward begins at `roots`; remembers the activations to see them go."""
+        ledger = self._held()
+        self._activations, self._copies = [], []
+        for one in [*graph.saved(roots, self.notes), *roots]:
+            for storage in storages(one):
+                if storage._cdata not in ledger.seen:
+                    kept = self._copies if self._inputs.is_copy(one) else self._activations
+                    kept.append(Held(storage))
+        ledger.claim_held("inputs", self._copies)
+        ledger.claim_held("activations", self._activations)
+        return ledger
+
+    def later(self) -> Ledger:
+        """Bytes at a later moment of the same step: of the activations, those still alive."""
+        ledger = self._held()
+        ledger.claim_held("inputs", self._copies)
+        ledger.claim_held("activations", self._activations)
+        return ledger
+
+    def forget(self) -> None:
+        """The watched step is over."""
+        self._activations, self._copies = [], []
+
+    def _held(self) -> Ledger:
+        """What is held beside the graph: the first five categories."""
+        ledger = Ledger()
+        parameters = list(self.parameters())
+        ledger.claim("parameters", parameters)
+        ledger.claim("buffers", self.buffers())
+        ledger.claim("gradients", (one.grad for one in parameters if one.is_leaf and one.grad is not None))
+        for optimizer in self.optimizers():
+            ledger.claim("optimizer_state", tensors(dict(optimizer.state)))
+        ledger.claim_held("inputs", self._inputs.held)
+        return ledger

@@ -1,0 +1,65 @@
+"""The records as plain standard-library types. `protocol/records.py` mirrors them; a test holds them together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+VERSION = 1
+VITAL = frozenset({"hello", "model", "event", "ack", "fault", "bye"})
+"""Kinds that are never dropped (a `memory` record of a peak is spared too)."""
+
+Record = dict[str, Any]
+
+
+def rank() -> int:
+    """This process's rank in a distributed run; 0 where there is one."""
+    text = os.environ.get("RANK", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _base(kind: str) -> Record:
+    return {"v": VERSION, "kind": kind, "t_ns": time.monotonic_ns(), "pid": os.getpid(), "rank": rank()}
+
+
+def hello(torch_facts: Record | None) -> Record:
+    """A Python is up; `torch_facts` has `torch`, `cuda`, `allocator`, `devices` once torch is imported."""
+    facts = torch_facts or {"torch": None, "cuda": None, "allocator": None, "devices": []}
+    return _base("hello") | {"python": platform.python_version()} | facts
+
+
+def model(facts: Record) -> Record:
+    """`facts`: name, device, parameters, trainable_parameters, bytes, modules, optimizers, inputs."""
+    return _base("model") | facts
+
+
+def memory(facts: Record) -> Record:
+    """`facts`: device, step, moment, tier, bytes, allocator, where, notes."""
+    return _base("memory") | facts
+
+
+def step(facts: Record) -> Record:
+    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, trained_ns."""
+    return _base("step") | facts
+
+
+def event(name: str, message: str, **data: Any) -> Record:
+    """Something happened inside the target."""
+    return _base("event") | {"name": name, "message": message, "data": data}
+
+
+def ack(command: int, at_step: int) -> Record:
+    """A command took effect after step `at_step`."""
+    return _base("ack") | {"id": command, "step": at_step}
+
+
+def fault(command: int, message: str, remedy: str | None) -> Record:
+    """A command could not take effect."""
+    return _base("fault") | {"id": command, "message": message, "remedy": remedy}
+
+
+def bye(steps: int, seconds: float, spent_ns: int, dropped: int) -> Record:
+    """The probe's last word."""
+    return _base("bye") | {"steps": steps, "seconds": seconds, "spent_ns": spent_ns, "dropped": dropped}

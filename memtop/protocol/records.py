@@ -1,0 +1,140 @@
+"""Target to monitor: what a probe sends, one JSON object a line. Mirrors `probe/wire.py`; a test holds them together.
+
+Strict types: a line that does not decode is counted and dropped, never trusted. Every string is hostile until
+`model.text.harmless` has seen it. `t_ns` is `time.monotonic_ns()`, one clock for all processes of a host.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    v: int = 1
+    t_ns: int
+    pid: int
+    rank: int = 0
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as the target's torch sees it."""
+
+    name: str
+    """`cuda:0`."""
+    uuid: str | None
+    title: str | None
+    total: int | None
+
+
+class Hello(_Wire, frozen=True, kw_only=True, tag="hello"):
+    """A Python of the target tree is up (`torch` null: not imported yet)."""
+
+    python: str
+    torch: str | None
+    cuda: str | None
+    allocator: str | None
+    """CUDA's allocator backend, `native` or `cudaMallocAsync`."""
+    devices: list[Device]
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """One tensor of the batch."""
+
+    shape: list[int]
+    dtype: str
+    bytes: int
+
+
+class Model(_Wire, frozen=True, kw_only=True, tag="model"):
+    """See `model.records.ModelRecord`."""
+
+    name: str | None
+    device: str | None
+    parameters: int
+    trainable_parameters: int
+    bytes: dict[str, int | None]
+    modules: int | None
+    optimizers: list[str]
+    inputs: list[Input]
+
+
+class Allocator(msgspec.Struct, frozen=True, kw_only=True):
+    """torch's caching allocator on one CUDA device, bytes. Source: `torch._C._cuda_memoryStats`."""
+
+    requested: int
+    allocated: int
+    active: int
+    reserved: int
+    retries: int
+    """Device mallocs that failed and flushed the cache."""
+
+
+class Memory(_Wire, frozen=True, kw_only=True, tag="memory"):
+    """The tensors of one device at one moment."""
+
+    device: str
+    step: int
+    moment: str
+    tier: str
+    bytes: dict[str, int | None]
+    """The tensor categories; `null` where the tier can't tell."""
+    allocator: Allocator | None
+    where: dict[str, Any] | None
+    notes: list[str]
+
+
+class Step(_Wire, frozen=True, kw_only=True, tag="step"):
+    """Steps since the last such record."""
+
+    step: int
+    steps: int
+    seconds: float
+    phases: dict[str, float | None]
+    batch_size: int | None
+    loss: float | None
+    spent_ns: int
+    """What watching has cost so far, measured inside the target."""
+    trained_ns: int
+    """Time since the first step began, pauses left out."""
+
+
+class Event(_Wire, frozen=True, kw_only=True, tag="event"):
+    name: str
+    message: str
+    data: dict[str, Any]
+
+
+class Ack(_Wire, frozen=True, kw_only=True, tag="ack"):
+    """A command took effect."""
+
+    id: int
+    step: int
+
+
+class Fault(_Wire, frozen=True, kw_only=True, tag="fault"):
+    """A command could not take effect."""
+
+    id: int
+    message: str
+    remedy: str | None
+
+
+class Bye(_Wire, frozen=True, kw_only=True, tag="bye"):
+    """The probe's last word."""
+
+    steps: int
+    seconds: float
+    spent_ns: int
+    dropped: int
+
+
+Message = Hello | Model | Memory | Step | Event | Ack | Fault | Bye
+_decoder = msgspec.json.Decoder(Message)
+
+
+def decode(line: bytes) -> Message:
+    """One line to a message. Raises `msgspec.MsgspecError` on anything that is not exactly one."""
+    message: Message = _decoder.decode(line)
+    return message

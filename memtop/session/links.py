@@ -1,0 +1,162 @@
+"""One thread that reads whatever comes: probes' connections, the target's output, its end. Nobody ever waits for us."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgspec
+
+from memtop.launcher.target import Address, Target
+from memtop.protocol import commands, framing, records
+
+_CHUNK = 1 << 16
+_DRAIN = 0.3
+"""Seconds that are given to what an ended target has left in its pipes."""
+
+
+class Listener(Protocol):
+    """Who hears it. Calls come on the links' thread."""
+
+    def message(self, message: records.Message) -> None: ...
+    def malformed(self, count: int) -> None: ...
+    def printed(self, chunk: bytes) -> None: ...
+    def lost(self) -> None: ...
+    def ended(self, code: int) -> None: ...
+    def tick(self) -> None: ...
+
+
+class Links:
+    """The channels of one target."""
+
+    def __init__(self, target: Target, address: Address, listener: Listener) -> None:
+        self._target = target
+        self._address = address
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._splitters: dict[socket.socket, framing.LineSplitter] = {}
+        self._main: socket.socket | None = None
+        self._bell, self._ring = os.pipe()
+        self._code: int | None = None
+        self._thread = threading.Thread(target=self._loop, name="memtop-links", daemon=True)
+
+    def begin(self) -> None:
+        """Start reading."""
+        self._selector.register(self._address.listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
+        if self._target.stdout is not None:
+            os.set_blocking(self._target.stdout.fileno(), False)
+            self._selector.register(self._target.stdout, selectors.EVENT_READ, self._output)
+        self._thread.start()
+        threading.Thread(target=self._await_end, name="memtop-wait", daemon=True).start()
+
+    def send(self, command: commands.Command) -> bool:
+        """A command to the target's root process. False where it is not connected."""
+        link = self._main
+        if link is None:
+            return False
+        try:
+            link.sendall(commands.encode(command))
+        except OSError:
+            return False
+        return True
+
+    def join(self, timeout: float) -> None:
+        """Wait until everything of an ended target has been read."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def _await_end(self) -> None:
+        self._code = self._target.wait()
+        with suppress(OSError):
+            os.write(self._ring, b".")
+
+    def _loop(self) -> None:
+        while self._code is None:
+            self._turn(0.1)
+            self._listener.tick()
+        deadline = time.monotonic() + _DRAIN
+        while self._turn(0.02) and time.monotonic() < deadline:
+            pass
+        self._target.sweep()
+        code = self._code
+        self._close()
+        self._listener.ended(code)
+
+    def _turn(self, timeout: float) -> bool:
+        """Serve what is ready. False when nothing was."""
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
+            key.data(key.fileobj)
+        return bool(ready)
+
+    def _rung(self, bell: int) -> None:
+        os.read(bell, 16)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            link, _ = listener.accept()
+            link.setblocking(False)
+            self._splitters[link] = framing.LineSplitter()
+            self._selector.register(link, selectors.EVENT_READ, self._receive)
+
+    def _receive(self, link: socket.socket) -> None:
+        try:
+            chunk = link.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        splitter = self._splitters[link]
+        before = splitter.oversized
+        for line in splitter.feed(chunk):
+            self._decode(link, line)
+        if splitter.oversized > before:
+            self._listener.malformed(splitter.oversized - before)
+        if not chunk:
+            self._drop(link)
+
+    def _decode(self, link: socket.socket, line: bytes) -> None:
+        try:
+            message = records.decode(line)
+        except msgspec.MsgspecError:
+            self._listener.malformed(1)
+            return
+        if message.pid != self._target.pid:
+            return  # A worker of the target's: it has no steps of its own to report.
+        self._main = link
+        self._listener.message(message)
+
+    def _drop(self, link: socket.socket) -> None:
+        self._selector.unregister(link)
+        del self._splitters[link]
+        link.close()
+        if link is self._main:
+            self._main = None
+            self._listener.lost()
+
+    def _output(self, pipe: Any) -> None:
+        try:
+            chunk = os.read(pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._listener.printed(chunk)
+        else:
+            self._selector.unregister(pipe)
+
+    def _close(self) -> None:
+        for link in list(self._splitters):
+            link.close()
+        self._splitters.clear()
+        self._main = None
+        if self._target.stdout is not None:
+            self._target.stdout.close()
+        self._selector.close()
+        os.close(self._bell)
+        os.close(self._ring)

@@ -1,0 +1,32 @@
+"""What a person asked for on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from memtop.model.records import Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One run, as it was asked for."""
+
+    scenario: str | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """A scenario's settings, complete and checked (`launcher.manifests.resolve`)."""
+    python: str | None = None
+    """The Python that runs the target; `None` is our own."""
+    interval: float = 1.0
+    """Seconds between device samples."""
+    overhead: float = 1.0
+    """The governor's budget, per cent of step time."""
+    steps: int | None = None
+    """End after this many steps; `None` is until stopped."""
+    duration: float | None = None
+    """End after this many seconds."""
+    logs: tuple[str, ...] = ()
+    """Where records go: paths ending in .jsonl or .csv, or `-`."""
+    output: Literal["capture", "inherit", "stderr"] = "capture"
+    """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""

@@ -1,0 +1,112 @@
+"""The collectors' thread: facts once, then a sample of the host and of each GPU every interval."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from memtop.model.records import DeviceRecord
+from memtop.model.specs import GpuSpec, HostSpec
+
+_NVML_PATIENCE = 2.0
+"""Seconds that the first line of a log waits for a slow driver."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What does not change."""
+
+    host: HostSpec | None = None
+    gpus: tuple[GpuSpec, ...] = ()
+    note: str | None = None
+    """Why no GPU is shown."""
+    visible: Mapping[str, str] = field(default_factory=dict)
+    """UUID -> `cuda:N`, a guess until the target's torch has told."""
+
+
+class Readings:
+    """Owns the collectors. Callbacks come on its threads."""
+
+    def __init__(self, env: Mapping[str, str], interval: float, on_facts: Callable[[Facts], None]) -> None:
+        self._env = env
+        self._interval = interval
+        self._on_facts = on_facts
+        self._on_samples: Callable[[list[DeviceRecord]], None] | None = None
+        self._clock: Callable[[], float] = lambda: 0.0
+        self._pid: int | None = None
+        self._visible: dict[str, str] = {}
+        self._nvml: object | None = None
+        self._known = threading.Event()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="memtop-readings", daemon=True)
+
+    def begin(self) -> None:
+        """Start reading facts."""
+        self._thread.start()
+
+    def follow(self, pid: int, clock: Callable[[], float], on_samples: Callable[[list[DeviceRecord]], None]) -> None:
+        """Sample the tree of `pid` from now on; `clock` gives run seconds."""
+        self._pid, self._clock, self._on_samples = pid, clock, on_samples
+        self._wake.set()
+
+    def see(self, visible: Mapping[str, str]) -> None:
+        """The target's torch has told which GPU is which."""
+        self._visible = dict(visible)
+
+    def close(self) -> None:
+        """End the threads; one that hangs in a driver is left to end with us."""
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(0.5)
+
+    def _run(self) -> None:
+        from memtop.collectors.host import Host, host_spec
+
+        opener = threading.Thread(target=self._open_nvml, name="memtop-nvml", daemon=True)
+        opener.start()
+        facts = Facts(host=host_spec())
+        host = Host()
+        self._known.wait(_NVML_PATIENCE)
+        self._on_facts(self._gpu_facts(facts.host))
+        slow = not self._known.is_set()
+        while not self._closing:
+            if slow and self._known.is_set():
+                slow = False
+                self._on_facts(self._gpu_facts(facts.host))
+            self._wake.clear()
+            if self._on_samples is not None:
+                self._on_samples(self._sample(host))
+            self._wake.wait(self._interval if self._on_samples is not None else None)
+
+    def _sample(self, host: object) -> list[DeviceRecord]:
+        from memtop.collectors.host import Host
+        from memtop.collectors.nvml import Nvml
+
+        assert isinstance(host, Host)
+        t, pid = self._clock(), self._pid
+        records = [host.sample(t, pid)]
+        if isinstance(self._nvml, Nvml) and pid is not None:
+            records += self._nvml.sample(t, host.tree_pids(pid), self._visible)
+        return records
+
+    def _open_nvml(self) -> None:
+        from memtop.collectors.nvml import Nvml
+
+        opened = Nvml.open()
+        if isinstance(opened, Nvml) and not self._visible:
+            self._visible = opened.guess_visible(self._env)
+        self._nvml = opened
+        self._known.set()
+
+    def _gpu_facts(self, host: HostSpec | None) -> Facts:
+        from memtop.collectors.nvml import Nvml, Unavailable
+
+        if isinstance(self._nvml, Nvml):
+            gpus = self._nvml.specs(self._visible)
+            return Facts(host=host, gpus=gpus, note=self._nvml.note, visible=self._visible)
+        if isinstance(self._nvml, Unavailable):
+            return Facts(host=host, note=self._nvml.reason)
+        return Facts(host=host, note="the NVIDIA driver has not answered yet")

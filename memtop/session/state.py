@@ -1,0 +1,276 @@
+"""What is known of the present run: messages and samples in, log records out. No threads, no clock of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from memtop.model.categories import TENSORS
+from memtop.model.history import History
+from memtop.model.ledger import Counters, Whole, known, on_cpu, on_cuda
+from memtop.model.records import (
+    DeviceRecord,
+    EndRecord,
+    EventRecord,
+    InputTensor,
+    MemoryRecord,
+    ModelRecord,
+    Record,
+    StepRecord,
+)
+from memtop.model.snapshot import Phase
+from memtop.model.text import harmless
+from memtop.protocol import records as wire
+
+_RATE_SECONDS = 4.0
+"""Over how long steps per second are taken."""
+_MOMENTS = frozenset({"forward_end", "backward_end", "step_end", "peak"})
+_TIERS = frozenset({"counters", "graph", "saved", "deep"})
+
+
+class State:
+    """One run of one target."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self.phase = Phase.STARTING
+        self.phase_since = 0.0
+        self.torch: str | None = None
+        self.model: ModelRecord | None = None
+        self.step: StepRecord | None = None
+        self.moments: dict[str, dict[str, MemoryRecord]] = {}
+        """Newest memory record by device and moment."""
+        self.highest: dict[str, MemoryRecord] = {}
+        """By device, the memory record whose tensors were most."""
+        self.devices: dict[str, DeviceRecord] = {}
+        self.history: dict[str, History] = {}
+        self.visible: dict[str, str] = {}
+        self.end: EndRecord | None = None
+        self.overhead_percent: float | None = None
+        self.malformed = 0
+        self._counters: dict[str, Counters] = {}
+        self._then: dict[str, int] = {}
+        """What the target held when the device was read: known tensors on the CPU, torch's reserve on CUDA."""
+        self._read_at: dict[str, float] = {}
+        self._rates: deque[tuple[float, float, int]] = deque()
+        self._bye: wire.Bye | None = None
+        self._retries: dict[str, int] = {}
+
+    def at(self, t_ns: int) -> float:
+        """A probe's clock as run seconds."""
+        return round((t_ns - self._start_ns) / 1e9, 6)
+
+    def heard(self, message: wire.Message) -> list[Record]:
+        """A message of the probe: the records it makes."""
+        t = self.at(message.t_ns)
+        if isinstance(message, wire.Memory):
+            return self._memory(t, message)
+        if isinstance(message, wire.Step):
+            return self._step(t, message)
+        if isinstance(message, wire.Model):
+            return self._model(t, message)
+        if isinstance(message, wire.Hello):
+            return self._hello(t, message)
+        if isinstance(message, wire.Event):
+            name = harmless(message.name, 40)
+            return [
+                EventRecord(t=t, rank=message.rank, name=name, message=harmless(message.message), data=message.data)
+            ]
+        if isinstance(message, wire.Bye):
+            self._bye = message
+        return []
+
+    def _hello(self, t: float, message: wire.Hello) -> list[Record]:
+        self.torch = message.torch
+        for device in message.devices:
+            if device.uuid is not None:
+                self.visible[device.uuid] = device.name
+        if self.phase in (Phase.STARTING, Phase.IMPORTING):
+            self.enter(Phase.WAITING if message.torch else Phase.IMPORTING, t)
+        return []
+
+    def enter(self, phase: Phase, t: float) -> None:
+        """The session is in `phase` since `t`."""
+        self.phase, self.phase_since = phase, t
+
+    def _model(self, t: float, message: wire.Model) -> list[Record]:
+        inputs = [
+            InputTensor(shape=one.shape, dtype=harmless(one.dtype, 20), bytes=one.bytes) for one in message.inputs
+        ]
+        self.model = ModelRecord(
+            t=t,
+            rank=message.rank,
+            name=None if message.name is None else harmless(message.name, 200),
+            device=message.device,
+            parameters=message.parameters,
+            trainable_parameters=message.trainable_parameters,
+            bytes=message.bytes,
+            modules=message.modules,
+            optimizers=[harmless(one, 60) for one in message.optimizers],
+            inputs=inputs,
+        )
+        return [self.model]
+
+    def _memory(self, t: float, message: wire.Memory) -> list[Record]:
+        if message.moment not in _MOMENTS or message.tier not in _TIERS:
+            self.malformed += 1
+            return []
+        device = harmless(message.device, 20)
+        tensors = {name: message.bytes.get(name) for name in TENSORS}
+        counted = message.allocator
+        events: list[Record] = []
+        if counted is not None:
+            self._counters[device] = Counters(
+                requested=counted.requested,
+                allocated=counted.allocated,
+                active=counted.active,
+                reserved=counted.reserved,
+            )
+            events = self._retried(t, message.rank, device, counted.retries)
+        whole = self._whole(device, tensors)
+        record = MemoryRecord(
+            t=t,
+            rank=message.rank,
+            device=device,
+            step=message.step,
+            moment=message.moment,  # type: ignore[arg-type]
+            tier=message.tier,  # type: ignore[arg-type]
+            sources={"allocator": t, "device": self._source(device)},
+            bytes=whole.bytes,
+            where=message.where,
+            allocated=counted.allocated if counted else None,
+            reserved=counted.reserved if counted else None,
+            device_total=whole.total,
+            notes=[*(harmless(one, 200) for one in message.notes), *whole.notes],
+        )
+        self._keep(record)
+        return [record, *events]
+
+    def _retried(self, t: float, rank: int, device: str, retries: int) -> list[Record]:
+        before = self._retries.get(device, 0)
+        self._retries[device] = retries
+        if retries <= before:
+            return []
+        text = f"{device}: an allocation failed and flushed the cache ({retries} so far): the last step before an OOM"
+        return [EventRecord(t=t, rank=rank, name="warning", message=text, data={"retries": retries, "device": device})]
+
+    def _keep(self, record: MemoryRecord) -> None:
+        self.moments.setdefault(record.device, {})[record.moment] = record
+        best = self.highest.get(record.device)
+        if best is None or known(record.bytes) > known(best.bytes):
+            self.highest[record.device] = record
+        self.history.setdefault(record.device, History()).add(record.t, record.bytes)
+
+    def _source(self, device: str) -> float | None:
+        """When the figures around the tensors were read."""
+        sample = self.devices.get(device)
+        if sample is None:
+            return None
+        return sample.tree_pss_t if device == "cpu" and sample.tree_pss_t is not None else sample.t
+
+    def _whole(self, device: str, tensors: Mapping[str, int | None]) -> Whole:
+        sample = self.devices.get(device)
+        if device.startswith("cuda"):
+            return on_cuda(tensors, self._counters.get(device), sample, self._then.get(device))
+        return on_cpu(tensors, sample, self._then.get(device, 0))
+
+    def sampled(self, samples: Iterable[DeviceRecord]) -> list[Record]:
+        """Samples of the devices: remembered with what the target held at that time."""
+        records: list[Record] = []
+        for sample in samples:
+            self.devices[sample.device] = sample
+            read_at = self._source(sample.device)
+            if read_at is not None and read_at != self._read_at.get(sample.device):
+                self._read_at[sample.device] = read_at
+                self._then[sample.device] = self._held(sample.device, read_at)
+            records.append(sample)
+        return records
+
+    def _held(self, device: str, t: float) -> int:
+        """What the newest memory record at or before `t` says that the target held."""
+        if device.startswith("cuda"):
+            counters = self._counters.get(device)
+            return counters.reserved if counters else 0
+        before = [record for record in self.moments.get(device, {}).values() if record.t <= t]
+        return known(max(before, key=lambda record: record.t).bytes) if before else 0
+
+    def _step(self, t: float, message: wire.Step) -> list[Record]:
+        seconds = message.seconds
+        batch = message.batch_size
+        self.step = StepRecord(
+            t=t,
+            rank=message.rank,
+            step=message.step,
+            steps=message.steps,
+            seconds=seconds,
+            phases=message.phases,
+            batch_size=batch,
+            samples_per_second=batch / seconds if batch is not None and seconds > 0 else None,
+            loss=message.loss,
+        )
+        self._rates.append((t, seconds * message.steps, message.steps))
+        while self._rates[0][0] < t - _RATE_SECONDS:
+            self._rates.popleft()
+        if message.trained_ns > 0:
+            self.overhead_percent = 100 * message.spent_ns / message.trained_ns
+        for history in self.history.values():
+            history.add_loss(t, message.loss)
+        if self.phase not in (Phase.PAUSED, Phase.ENDED):
+            self.enter(Phase.TRAINING, t)
+        return [self.step]
+
+    def steps_per_second(self) -> float | None:
+        """Over the last seconds of training, pauses left out."""
+        seconds = sum(one[1] for one in self._rates)
+        return sum(one[2] for one in self._rates) / seconds if seconds > 0 else None
+
+    def now(self, device: str) -> MemoryRecord | None:
+        """The newest memory record of a device, what surrounds the tensors refreshed by the newest sample."""
+        moments = self.moments.get(device)
+        if not moments:
+            return None
+        newest = max(moments.values(), key=lambda record: record.t)
+        whole = self._whole(device, {name: newest.bytes.get(name) for name in TENSORS})
+        sources = {**newest.sources, "device": self._source(device)}
+        return replace(newest, bytes=whole.bytes, device_total=whole.total, sources=sources)
+
+    def before_training(self, device: str) -> MemoryRecord | None:
+        """The device as it is while no tensor has been seen: the bar of a session that waits for torch."""
+        sample = self.devices.get(device)
+        if sample is None:
+            return None
+        whole = self._whole(device, dict.fromkeys(TENSORS))
+        return MemoryRecord(
+            t=sample.t,
+            device=device,
+            step=0,
+            moment="step_end",
+            tier="counters",
+            sources={"allocator": None, "device": self._source(device)},
+            bytes=whole.bytes,
+            where=None,
+            allocated=None,
+            reserved=None,
+            device_total=whole.total,
+            notes=["tensors: none seen yet", *whole.notes],
+        )
+
+    def ended(self, t: float, code: int) -> EndRecord:
+        """The target is gone with `code` (minus a signal's number)."""
+        bye = self._bye
+        if bye is not None and bye.seconds > 0:
+            self.overhead_percent = 100 * bye.spent_ns / (bye.seconds * 1e9)
+        peak = {name: {"tensors": known(one.bytes), **one.bytes} for name, one in self.highest.items()}
+        self.end = EndRecord(
+            t=t,
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            steps=max(bye.steps if bye else 0, self.step.step if self.step else 0),
+            seconds=t,
+            peak=peak,
+            dropped=(bye.dropped if bye else 0) + self.malformed,
+            overhead_percent=self.overhead_percent,
+        )
+        self.enter(Phase.ENDED, t)
+        return self.end

@@ -1,0 +1,169 @@
+"""A state as a snapshot: pure, so that a screen's every figure can be tested without a process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from memtop.launcher.manifests import Manifest, choices, data_source
+from memtop.model import units
+from memtop.model.records import DeviceRecord, EndRecord, Setting
+from memtop.model.snapshot import Banner, LogState, Phase, Snapshot, Theory
+from memtop.model.theory import closed_forms
+from memtop.session.output import Output
+from memtop.session.readings import Facts
+from memtop.session.state import State
+
+_TAIL = 60
+"""Lines of the target's output in a snapshot."""
+_MOMENT_SECONDS = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class Around:
+    """What a session knows beside its state."""
+
+    manifest: Manifest
+    settings: Mapping[str, Setting]
+    facts: Facts = field(default_factory=Facts)
+    output: Output = field(default_factory=Output)
+    logs: tuple[LogState, ...] = ()
+    pending: str | None = None
+    problem: Banner | None = None
+    stopped: bool = False
+    """Whether the end, if it comes, was asked for."""
+
+
+def snapshot(state: State, around: Around, t: float) -> Snapshot:
+    """The newest of everything at run second `t`."""
+    manifest, settings, facts = around.manifest, around.settings, around.facts
+    device = focus(state, around)
+    total = settings.get("steps")
+    total_steps = total if isinstance(total, int) and total > 0 else None
+    rate, step = state.steps_per_second(), state.step
+    left = None if total_steps is None or step is None else max(0, total_steps - step.step)
+    history = state.history.get(device)
+    return Snapshot(
+        t=t,
+        phase=state.phase,
+        phase_text=_phase_text(state, around, t),
+        title=manifest.name,
+        lesson=manifest.lesson,
+        choices=choices(manifest, settings),
+        settings=settings,
+        device=device,
+        data_source=data_source(manifest, settings),
+        host=facts.host,
+        gpus=facts.gpus,
+        gpu_note=facts.note,
+        cpu=state.devices.get("cpu"),
+        gpu=_gpu(state, device),
+        model=state.model,
+        moments=state.moments.get(device, {}),
+        now=state.now(device) or state.before_training(device),
+        highest=state.highest.get(device),
+        theory=_theory(state, around, device),
+        step=step,
+        steps_per_second=rate,
+        samples_per_second=rate * step.batch_size if rate and step and step.batch_size else None,
+        total_steps=total_steps,
+        eta=left / rate if left is not None and rate and state.phase is not Phase.ENDED else None,
+        series=history.series() if history else {},
+        series_seconds=history.seconds if history else 0.5,
+        loss_series=history.losses() if history else (),
+        output=around.output.tail(_TAIL),
+        output_lines=around.output.count,
+        logs=around.logs,
+        banner=_banner(state, around),
+        pending=around.pending,
+        overhead_percent=state.overhead_percent,
+        end=state.end,
+    )
+
+
+def focus(state: State, around: Around) -> str:
+    """The device in focus: where the parameters are; before that is known, what was asked for."""
+    if state.model is not None and state.model.device is not None:
+        return state.model.device
+    if state.moments:
+        return next(iter(state.moments))
+    asked = str(around.settings.get("device") or "cpu")
+    if asked == "auto":
+        return "cuda:0" if around.facts.gpus else "cpu"
+    return "cuda:0" if asked == "cuda" else asked
+
+
+def _gpu(state: State, device: str) -> DeviceRecord | None:
+    if device in state.devices and device != "cpu":
+        return state.devices[device]
+    return next((one for name, one in state.devices.items() if name != "cpu"), None)
+
+
+def _theory(state: State, around: Around, device: str) -> dict[str, Theory]:
+    model = state.model
+    if model is None or not model.parameters:
+        return {}
+    return closed_forms(
+        parameters=model.parameters,
+        trainable=model.trainable_parameters,
+        buffers=model.bytes.get("buffers"),
+        itemsize=(model.bytes.get("parameters") or 0) // model.parameters,
+        parameter_tensors=None,
+        settings=around.settings,
+        formulas=around.manifest.theory,
+        device=device,
+    )
+
+
+def _phase_text(state: State, around: Around, t: float) -> str:
+    since = units.duration(max(0.0, t - state.phase_since))
+    words = {
+        Phase.STARTING: f"starting Python, {since}",
+        Phase.IMPORTING: f"importing torch, {since}",
+        Phase.WAITING: f"torch {state.torch}: waiting for the first step, {since}",
+        Phase.TRAINING: "training",
+        Phase.PAUSED: f"paused for {since}",
+        Phase.LOST: f"no word from inside for {since}: the probe's connection broke",
+    }
+    if state.end is not None:
+        return how_it_ended(state.end)
+    return words[state.phase]
+
+
+def how_it_ended(end: EndRecord) -> str:
+    """An end in words."""
+    if end.signal is not None:
+        return f"ended by {_signal_name(end.signal)} after {end.steps:,} steps"
+    return f"ended after {end.steps:,} steps: exit status {end.exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _banner(state: State, around: Around) -> Banner | None:
+    failed = next((log for log in around.logs if not log.ok), None)
+    if around.problem is not None:
+        return around.problem
+    if state.end is not None and not around.stopped and (state.end.signal or state.end.exit_code):
+        return _failure(state.end, around.output)
+    if failed is not None:
+        return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
+    if state.phase is Phase.LOST:
+        return Banner(severity="warning", text="figures from inside have stopped: the probe's connection broke")
+    return None
+
+
+def _failure(end: EndRecord, output: Output) -> Banner:
+    """A target that failed: its last words, and what to do."""
+    remedy = "r restarts; its output holds the rest"
+    if end.signal == signal.SIGKILL:
+        text = "the training was killed (SIGKILL): by somebody, or by the kernel because memory ran out"
+        return Banner(severity="error", text=text, remedy="see dmesg; a smaller batch needs less; r restarts")
+    last = next((line for line in reversed(output.tail(40)) if line.strip()), "")
+    text = f"the training {how_it_ended(end)}" + (f": {last}" if last else "")
+    return Banner(severity="error", text=text, remedy=remedy)

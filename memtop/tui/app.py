@@ -1,0 +1,174 @@
+"""The composition root: session, screens, keys, themes. What it computes stands elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from time import strftime
+from typing import Any
+
+from textual.app import App
+from textual.screen import Screen
+from textual.theme import Theme
+
+from memtop.model.units import UNITS
+from memtop.session import Session
+from memtop.tui.bridge import Bridge
+from memtop.tui.keys import EVERYWHERE
+from memtop.tui.messages import SnapshotReady
+from memtop.tui.palette import Palette
+from memtop.tui.palettes import MONO, PALETTES
+from memtop.tui.scenarios import Manifests, Scenarios
+from memtop.tui.screens.main import MainScreen
+from memtop.tui.theme import DEFAULT, themes
+from memtop.tui.view import View
+
+NOTICE_SECONDS = 8.0
+"""How long a word to the person stays."""
+
+
+class MemtopApp(App[int]):
+    """memtop in a terminal."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "memtop"
+    BINDINGS = EVERYWHERE
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        scenarios: Scenarios | None = None,
+        ascii_only: bool = False,
+        theme: str = DEFAULT,
+    ) -> None:
+        """The session is not started yet: the app does that once it is up."""
+        super().__init__()
+        self.session = session
+        self.scenarios: Scenarios = scenarios or Manifests()
+        self.failure: Exception | None = None
+        """Why the target never started; `None` where it did."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop that everything here runs on, once it runs."""
+        self._bridge: Bridge | None = None
+        self._view = View(ascii_only=ascii_only)
+        self.animation_level = "none"
+        for each in themes():
+            self.register_theme(each)
+        # Worn before the style sheet is first read: a change later would read it twice.
+        self.set_reactive(App.theme, DEFAULT)
+        self.stylesheet.set_variables(self.get_css_variables())
+        if theme != DEFAULT:
+            self.theme = theme
+        self._view = replace(self._view, palette=self._palette())
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The main screen is the only one until a key asks for another."""
+        return MainScreen()
+
+    def on_mount(self) -> None:
+        """The first picture is drawn at once, not an interval later."""
+        self.loop = asyncio.get_running_loop()
+        self._bridge = Bridge(self.session, lambda: self.post_message(SnapshotReady()))
+        self._start()
+        self.theme_changed_signal.subscribe(self, self._wear)
+
+    def _start(self) -> None:
+        try:
+            self.session.start()
+        except Exception as error:
+            self.failure = error
+            if not hasattr(error, "message"):
+                raise
+
+    def on_unmount(self) -> None:
+        """Nothing is drawn any more."""
+        if self._bridge is not None:
+            self._bridge.close()
+
+    # -- what is drawn -----------------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View:
+        """How the person wants to see it."""
+        return self._view
+
+    def on_snapshot_ready(self) -> None:
+        """News: whichever screens can show it, do."""
+        for screen in self.screen_stack:
+            repaint = getattr(screen, "repaint", None)
+            if repaint is not None:
+                repaint()
+
+    def urge(self) -> None:
+        """A key was pressed: show what it did now."""
+        if self._bridge is not None:
+            self._bridge.urge()
+        self.on_snapshot_ready()
+
+    def look(self, **changes: Any) -> None:
+        """Change how it is shown."""
+        self._view = replace(self._view, **changes)
+        self.on_snapshot_ready()
+
+    def tell(self, words: str) -> None:
+        """A word to the person, in the footer's place for a while."""
+        self.look(notice=words)
+        self.set_timer(NOTICE_SECONDS, lambda: self._hush(words))
+
+    def _hush(self, words: str) -> None:
+        if self._view.notice == words:
+            self.look(notice=None)
+
+    # -- keys of every screen ----------------------------------------------------------------------------------------
+
+    def action_units(self) -> None:
+        """The next way of writing bytes."""
+        unit = UNITS[(UNITS.index(self._view.unit) + 1) % len(UNITS)]
+        self.look(unit=unit)
+        self.tell({"auto": "sizes in KiB, MiB, GiB as they fit", "B": "sizes in bytes"}.get(unit, f"sizes in {unit}"))
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = list(PALETTES)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.tell(f"theme: {self.theme}")
+
+    def _palette(self) -> Palette:
+        return MONO if self.no_color else PALETTES.get(self.theme, PALETTES[DEFAULT])
+
+    def _wear(self, theme: Theme) -> None:
+        self._view = replace(self._view, palette=self._palette())
+        self.call_after_refresh(self.on_snapshot_ready)
+
+    def action_picture(self) -> None:
+        """The screen as an SVG file in the current folder."""
+        path = Path.cwd() / f"memtop-{strftime('%Y%m%d-%H%M%S')}.svg"
+        try:
+            path.write_text(self.export_screenshot(title="memtop"), "utf-8")
+        except OSError as error:
+            self.tell(f"no screenshot: {error.strerror or error}")
+        else:
+            self.tell(f"screenshot: {path}")
+
+    def action_help(self) -> None:
+        """The keys of the screen in sight."""
+        from memtop.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen.active_bindings))
+
+    def action_leave(self) -> None:
+        """Leave; the session is closed by who runs the app."""
+        self.exit(0)
+
+
+def run(session: Session, *, summary: bool = True) -> int:
+    """Run the session on the screen until the person leaves; the exit status.
+
+    0 after a quit, 1 where the target never started or the screen broke, 128 + the signal that ended memtop.
+    """
+    from memtop.tui.running import run_app
+
+    return run_app(session, summary)

@@ -1,0 +1,175 @@
+"""The batch panel: what goes in at each step, how fast, and where the time of a step goes."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.records import InputTensor, ModelRecord, StepRecord
+from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
+from memtop.tui.draw.bar import share_out
+from memtop.tui.draw.cells import Row, join
+from memtop.tui.draw.panel import panel
+from memtop.tui.draw.spark import spark
+from memtop.tui.palette import Palette
+from memtop.tui.view import View
+
+_PHASES = (
+    ("data", "inputs"),
+    ("forward", "activations"),
+    ("backward", "gradients"),
+    ("optimizer", "optimizer_state"),
+    ("other", "other_processes"),
+)
+"""A step's phases in their order, each in the colour of the category it makes."""
+_SHORT = {"forward": "fwd", "backward": "bwd", "optimizer": "opt"}
+
+
+def batch(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """The framed panel."""
+    rows = [row for _, row in lines(snapshot, width - 4, view)]
+    return panel(_title(snapshot, view), _aside(snapshot, view), rows, width, height, view.palette)
+
+
+def batch_size(snapshot: Snapshot) -> int | None:
+    """The batch in use: what the last step saw, else the setting."""
+    if snapshot.step is not None and snapshot.step.batch_size is not None:
+        return snapshot.step.batch_size
+    value = snapshot.settings.get("batch_size")
+    return value if isinstance(value, int) else None
+
+
+def input_bytes(model: ModelRecord | None) -> int | None:
+    """Bytes of one batch, labels included; `None` before one was seen."""
+    return sum(tensor.bytes for tensor in model.inputs) if model is not None and model.inputs else None
+
+
+def _title(snapshot: Snapshot, view: View) -> Row:
+    size = batch_size(snapshot)
+    return [Segment("Batch ", view.palette["title"]), Segment(units.number(size), view.palette["strong"])]
+
+
+def _aside(snapshot: Snapshot, view: View) -> Row:
+    total, size = input_bytes(snapshot.model), batch_size(snapshot)
+    if total is None or not size:
+        return []
+    words = f"{units.size(total, view.unit)} · {units.size(round(total / size), view.unit)} a sample"
+    return [Segment(words, view.palette["text"])]
+
+
+def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
+    """(what it tells, row) from the most to the least wanted."""
+    palette = view.palette
+    found: list[tuple[str, Row]] = [("inputs", row) for row in _inputs(snapshot, width, view)]
+    found.append(("pace", _pace(snapshot, width, palette)))
+    if snapshot.step is not None:
+        found += [("phases", row) for row in _phases(snapshot.step, width, palette)]
+    found.append(("settings", _settings(snapshot, width, palette)))
+    found.append(("model", _model(snapshot, width, view)))
+    if any(loss is not None for loss in snapshot.loss_series):
+        found.append(("loss", _loss(snapshot, width, palette)))
+    if snapshot.data_source:
+        found.append(("data", _pair("data", harmless(snapshot.data_source), palette)))
+    return found
+
+
+def _pair(name: str, words: str, palette: Palette) -> Row:
+    return [Segment(f"{name:<9}", palette["dim"]), Segment(words, palette["text"])]
+
+
+def _inputs(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    palette = view.palette
+    model = snapshot.model
+    if model is None or not model.inputs:
+        return [_pair("inputs", "— not seen yet", palette)]
+    parts = [[Segment(shape(tensor), palette["text"])] for tensor in model.inputs[:4]]
+    if len(model.inputs) > 4:
+        parts.append([Segment(f"{len(model.inputs) - 4} more", palette["dim"])])
+    return [[Segment("inputs   ", palette["dim"]), *join(parts, width - 9, Segment(" + ", palette["faint"]))]]
+
+
+def shape(tensor: InputTensor) -> str:
+    """`64×3×32×32 float32`."""
+    return f"{'×'.join(str(size) for size in tensor.shape) or 'scalar'} {harmless(tensor.dtype)}"
+
+
+def pace_parts(snapshot: Snapshot, palette: Palette) -> list[Row]:
+    """Throughput in words: samples and steps a second, seconds a step."""
+    seconds = None if snapshot.step is None else snapshot.step.seconds
+    return [
+        [
+            Segment(units.rate(snapshot.samples_per_second).rjust(6), palette["strong"]),
+            Segment(" samples/s", palette["dim"]),
+        ],
+        [Segment(units.rate(snapshot.steps_per_second).rjust(4), palette["text"]), Segment(" step/s", palette["dim"])],
+        [Segment(units.duration(seconds).rjust(7), palette["text"]), Segment(" a step", palette["dim"])],
+    ]
+
+
+def _pace(snapshot: Snapshot, width: int, palette: Palette) -> Row:
+    parts = pace_parts(snapshot, palette)
+    return [Segment("pace    ", palette["dim"]), *join(parts[:2], width - 8, Segment("  "))]
+
+
+def _phases(step: StepRecord, width: int, palette: Palette) -> list[Row]:
+    """One step's time as a bar, and the same in words."""
+    known = [(name, colour, step.phases.get(name) or 0.0) for name, colour in _PHASES if step.phases.get(name)]
+    if not known:
+        return []
+    whole = sum(seconds for _, _, seconds in known)
+    cells = share_out([round(seconds * 1e9) for _, _, seconds in known], max(0, width - 13))
+    strip = [Segment("step ", palette["dim"]), Segment(units.duration(step.seconds).rjust(7) + " ", palette["text"])]
+    for (name, colour, _), size in zip(known, cells, strict=True):
+        glyph = ("." if name == "other" else name[0]) if palette.mono else "━"
+        strip.append(Segment(glyph * size, palette.ink(colour)))
+    words = [
+        [
+            Segment(f"{name if width > 64 else _SHORT.get(name, name)} ", palette.ink(colour)),
+            Segment(f"{100 * seconds / whole:.0f} %", palette["dim"]),
+        ]
+        for name, colour, seconds in known
+    ]
+    return [strip, [Segment(" " * 9), *join(words, width - 9, Segment(" "))]]
+
+
+def _settings(snapshot: Snapshot, width: int, palette: Palette) -> Row:
+    parts = [
+        _setting(choice.title, choice.value, palette) for choice in snapshot.choices if choice.name != "batch_size"
+    ]
+    if not parts:
+        parts = [_setting(name, value, palette) for name, value in snapshot.settings.items() if name != "batch_size"]
+    if not parts:
+        names = [harmless(name) for name in snapshot.model.optimizers] if snapshot.model else []
+        parts = [[Segment(name, palette["text"])] for name in names]
+    return [Segment("settings ", palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
+
+
+def _setting(name: str, value: object, palette: Palette) -> Row:
+    words = {True: "on", False: "off", None: "—"}.get(value, str(value)) if value in (True, False, None) else str(value)
+    if isinstance(value, str):
+        return [Segment(harmless(value), palette["text"])]
+    return [Segment(f"{harmless(name).lower()} ", palette["dim"]), Segment(harmless(words), palette["text"])]
+
+
+def _model(snapshot: Snapshot, width: int, view: View) -> Row:
+    model, palette = snapshot.model, view.palette
+    if model is None:
+        return _pair("model", "— not seen yet", palette)
+    parts = [[Segment(harmless(model.name or "—"), palette["text"])]]
+    parts += [[Segment(f"{model.parameters:,} parameters", palette["text"])]]
+    if model.trainable_parameters != model.parameters:
+        parts += [[Segment(f"{model.trainable_parameters:,} trainable", palette["text"])]]
+    if model.modules is not None:
+        parts += [[Segment(f"{model.modules:,} modules", palette["dim"])]]
+    return [Segment("model    ", palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
+
+
+def _loss(snapshot: Snapshot, width: int, palette: Palette) -> Row:
+    last = next((loss for loss in reversed(snapshot.loss_series) if loss is not None), None)
+    words = units.UNKNOWN if last is None else f"{last:.4g}"
+    return [
+        Segment("loss     ", palette["dim"]),
+        Segment(f"{words:<8} ", palette["text"]),
+        Segment(spark(snapshot.loss_series, max(0, width - 18)), palette["accent"]),
+    ]

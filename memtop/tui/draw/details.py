@@ -1,0 +1,97 @@
+"""The details: every category at every moment, what it means and what theory says; then lesson, settings, machine."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.categories import MEANING, TENSORS, of_device
+from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
+from memtop.tui.draw import batch as batch_panel
+from memtop.tui.draw.cells import Row, cut, fit, left, right, wrap
+from memtop.tui.draw.figures import SizeColumn, figures_of, record_of, tensors_of
+from memtop.tui.draw.gpu import gpu_lines
+from memtop.tui.draw.host import host_lines
+from memtop.tui.palette import LETTERS, title
+from memtop.tui.view import MOMENTS, View
+
+_NAME = 17
+
+
+def details(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    """All of it, `width` cells wide and as long as it takes."""
+    rows: list[Row] = []
+    if snapshot.banner is not None:
+        rows += _section("What needs action", view) + _text(_banner(snapshot), width, view)
+    if snapshot.lesson:
+        rows += _section("What this shows", view) + _text(harmless(snapshot.lesson), width, view)
+    rows += _section(f"Memory of {snapshot.device} at each moment", view) + _moments(snapshot, width, view)
+    rows += _section("Theory", view) + _theory(snapshot, width, view)
+    rows += _section("Batch and model", view) + [row for _, row in batch_panel.lines(snapshot, width, view)]
+    rows += _section("Machine", view)
+    rows += [row for _, row in host_lines(snapshot, width, view)]
+    rows += [row for _, row in gpu_lines(snapshot, width, view)]
+    notes = _notes(snapshot)
+    rows += _section("Notes", view) if notes else []
+    for note in notes:
+        rows += _text(f"· {note}", width, view)
+    return [fit(row, width) for row in rows[1:]]
+
+
+def _banner(snapshot: Snapshot) -> str:
+    assert snapshot.banner is not None
+    remedy = snapshot.banner.remedy
+    return harmless(snapshot.banner.text) + (f" → {harmless(remedy)}" if remedy else "")
+
+
+def _section(words: str, view: View) -> list[Row]:
+    return [Row(), [Segment(words, view.palette["title"])]]
+
+
+def _text(words: str, width: int, view: View) -> list[Row]:
+    return [[Segment(line, view.palette["text"])] for line in wrap(words, min(width, 110))]
+
+
+def _notes(snapshot: Snapshot) -> list[str]:
+    """What the records and the collectors say about themselves, each once."""
+    found = [note for moment in MOMENTS for note in getattr(record_of(snapshot, moment), "notes", ())]
+    found += [note for device in (snapshot.cpu, snapshot.gpu) if device is not None for note in device.notes]
+    found += [f"log {log.path}: {log.note or log.error}" for log in snapshot.logs if log.note or log.error]
+    return [harmless(note) for note in dict.fromkeys(found)]
+
+
+def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    palette = view.palette
+    column = SizeColumn(view.unit, figures_of(snapshot, "now").total)
+    gap = 2 if column.width > 12 else 4
+    count = max(1, min(len(MOMENTS), (width - _NAME - 2) // (column.width + gap)))
+    shown = ("now", "highest", "forward_end", "backward_end", "step_end")[:count]
+    figures = {moment: figures_of(snapshot, moment).bytes for moment in shown}
+    heads = "".join(right(moment.replace("_", " "), column.width + gap) for moment in shown)
+    rows: list[Row] = [[Segment(" " * (2 + _NAME) + heads, palette["faint"])]]
+    room = width - 2 - _NAME - len(heads) - 3
+    for name in of_device(snapshot.device):
+        values = [figures[moment].get(name) for moment in shown]
+        style = palette["text" if any(values) else "faint"]
+        text = "".join(" " * gap + column.text(value) for value in values)
+        row = [Segment(LETTERS[name], palette.fill(name)), Segment(" " + left(title(name), _NAME) + text, style)]
+        rows.append([*row, Segment("   " + cut(MEANING[name], room), palette["faint"])] if room > 20 else row)
+        if name == TENSORS[-1]:
+            sums = "".join(" " * gap + column.text(tensors_of(figures[moment])) for moment in shown)
+            rows.append([Segment("Σ " + left("all tensors", _NAME) + sums, palette["strong"])])
+    return rows
+
+
+def _theory(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    palette = view.palette
+    if not snapshot.theory:
+        return [[Segment("no closed form for this training", palette["faint"])]]
+    rows: list[Row] = []
+    for name, theory in snapshot.theory.items():
+        head = [Segment(left(title(name), _NAME + 2), palette["text"])]
+        head.append(Segment(right(units.size(theory.bytes, "B"), 20) + "   ", palette["strong"]))
+        words = wrap(harmless(theory.why), max(20, width - _NAME - 25))
+        rows.append([*head, Segment(words[0] if words else "", palette["dim"])])
+        rows += [[Segment(" " * (_NAME + 25)), Segment(line, palette["dim"])] for line in words[1:]]
+    return rows

@@ -1,0 +1,63 @@
+"""The tensors over time, stacked by category; and the target's own words."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.categories import TENSORS
+from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
+from memtop.tui.draw.cells import Row, cut, right
+from memtop.tui.draw.panel import panel
+from memtop.tui.draw.spark import area
+from memtop.tui.palette import Palette
+from memtop.tui.view import View
+
+
+def history(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """The framed panel: a stacked area with its scale at the left."""
+    palette = view.palette
+    axis = 9 if view.unit == "auto" else 14
+    slots, rows = width - 4 - axis, height - 2
+    graph, top = area(snapshot.series, TENSORS, slots, rows, palette)
+    body = (
+        [_with_axis(row, y, rows, top, axis, view) for y, row in enumerate(graph)] if top else _empty(snapshot, palette)
+    )
+    span = units.duration(slots * snapshot.series_seconds)
+    title = [Segment("Tensors ", palette["title"]), Segment(f"last {span}", palette["dim"])]
+    return panel(title, _aside(snapshot, slots, view), body, width, height, palette)
+
+
+def _aside(snapshot: Snapshot, slots: int, view: View) -> Row:
+    """Categories have their highest at different moments: their stack may be above what lived together, so say that."""
+    together = [value for value in list(snapshot.series.get("tensors", ()))[-slots:] if value is not None]
+    if not together:
+        return []
+    palette = view.palette
+    each = f"each at its highest per {units.duration(snapshot.series_seconds)} · together at most "
+    return [Segment(each, palette["dim"]), Segment(units.size(max(together), view.unit), palette["text"])]
+
+
+def _with_axis(row: Row, y: int, rows: int, top: int, axis: int, view: View) -> Row:
+    palette = view.palette
+    marks = {0: top, rows - 1: 0} | ({rows // 2: top * (rows - rows // 2) // rows} if rows >= 6 else {})
+    words = units.size(marks[y], view.unit) if y in marks else ""
+    return [Segment(right(words, axis - 1) + ("┤" if words else "│"), palette["faint"]), *row]
+
+
+def _empty(snapshot: Snapshot, palette: Palette) -> list[Row]:
+    return [[Segment(harmless(snapshot.phase_text) or "no tensor seen yet", palette["dim"])]]
+
+
+def output(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """The framed panel: the last lines of the target's stdout and stderr."""
+    palette = view.palette
+    count = f"{snapshot.output_lines:,} line{'s' if snapshot.output_lines != 1 else ''}"
+    body = [[Segment(cut(harmless(line), width - 4), palette["text"])] for line in snapshot.output[-(height - 2) :]]
+    if not body:
+        body = [[Segment("the training has printed nothing", palette["faint"])]]
+    title = [Segment("Output ", palette["title"]), Segment(count, palette["dim"])]
+    return panel(
+        title, [Segment("e ", palette["key"]), Segment("all of it", palette["dim"])], body, width, height, palette
+    )

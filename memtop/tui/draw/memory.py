@@ -1,0 +1,110 @@
+"""The memory panel: the bar of the whole device, the same enlarged to the tensors, and the table in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.categories import TENSORS
+from memtop.model.snapshot import Snapshot
+from memtop.tui.draw.bar import Part, bar, parts
+from memtop.tui.draw.cells import Row, join, spread
+from memtop.tui.draw.figures import Figures, age_text, figures_of, tensors_of
+from memtop.tui.draw.panel import panel
+from memtop.tui.draw.table import table
+from memtop.tui.palette import LETTERS, title
+from memtop.tui.view import View
+
+ZOOM_BELOW = 0.10
+"""The tensors have a bar of their own where they are less than this part of the device."""
+
+
+def memory(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """The framed panel, `height` rows."""
+    figures = figures_of(snapshot, view.moment)
+    tall = height >= 22
+    rows, drawn = bars(snapshot, figures, width - 4, view, 2 if tall else 1)
+    rows += table(snapshot, figures, width - 4, height - 2 - len(rows), view, drawn)
+    return panel(head(snapshot, figures, view), aside(snapshot, figures, view), rows, width, height, view.palette)
+
+
+def head(snapshot: Snapshot, figures: Figures, view: View) -> Row:
+    """The answer in one line: which device, how large, how much is left."""
+    palette = view.palette
+    total = units.size(figures.total, view.unit)
+    parts = [Segment(f"Memory of {snapshot.device} ", palette["title"]), Segment(total, palette["strong"])]
+    free = figures.bytes.get("free")
+    if free is not None and figures.total:
+        share = units.percent(free, figures.total, 0)
+        parts += [Segment(f" · {units.size(free, view.unit)} free, {share}", palette["dim"])]
+    return parts
+
+
+def aside(snapshot: Snapshot, figures: Figures, view: View) -> Row:
+    """Which moment, how old, and what watching costs."""
+    palette = view.palette
+    old = age_text(figures.age)
+    row = [Segment(figures.says, palette["dim"]), Segment(old, palette["warn"])]
+    if snapshot.overhead_percent is not None:
+        row += [Segment(f" · watching costs {snapshot.overhead_percent:.1f} %", palette["dim"])]
+    return row
+
+
+def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: int = 1) -> tuple[list[Row], set[str]]:
+    """The bar of the device, and where the tensors are a sliver of it, the tensors enlarged.
+
+    Returns the rows and the categories that show in a bar.
+    """
+    if not figures.total:
+        return [
+            [Segment("waiting for the first reading of the device".center(width)[:width], view.palette["dim"])]
+        ], set()
+    lengths = parts(figures.bytes, figures.order)
+    rows, drawn = bar(lengths, width, view.palette, _labels(lengths, figures.total, view, thick))
+    if figures.tensors is None or figures.tensors > ZOOM_BELOW * figures.total:
+        return rows, drawn
+    scale, inner = _enlarged(snapshot, figures)
+    if not scale:
+        return rows, drawn
+    rows.append(_caption(figures, scale, width, view))
+    more, visible = bar(inner, width, view.palette, _labels(inner, scale, view, thick))
+    return rows + more, drawn | visible
+
+
+def _enlarged(snapshot: Snapshot, figures: Figures) -> tuple[int, list[Part]]:
+    """The tensors on the scale of their highest in this run, so that the bar holds still; the gap fills it up."""
+    highest = tensors_of(snapshot.highest.bytes) if snapshot.highest is not None else None
+    lengths = parts({name: figures.bytes.get(name) for name in TENSORS}, TENSORS)
+    now = sum(length for _, length in lengths)
+    scale = max(highest or 0, now)
+    return scale, [*lengths, ("gap", scale - now)]
+
+
+def _caption(figures: Figures, scale: int, width: int, view: View) -> Row:
+    palette = view.palette
+    share = 100 * (figures.tensors or 0) / (figures.total or 1)
+    words = f"{share:.2g} %" if share < 1 else f"{share:.1f} %"
+    items = [
+        [Segment("tensors ", palette["dim"]), Segment(units.size(figures.tensors, view.unit), palette["strong"])],
+        [Segment(f"{words} of the device" + (", enlarged below" if width >= 90 else ""), palette["dim"])],
+    ]
+    start = [Segment("╰─ ", palette["border"]), *join(items, width - 26, Segment(" = ", palette["dim"]))]
+    end = [Segment("highest ", palette["dim"]), Segment(units.size(scale, view.unit), palette["text"])]
+    line = Segment("─", palette["border"])
+    return spread(
+        [*start, Segment(" ", None)], [Segment(" ", None), *end, Segment(" ─╯", palette["border"])], width, line
+    )
+
+
+def _labels(lengths: list[Part], whole: int, view: View, thick: int) -> Sequence[Mapping[str, str]]:
+    """Words inside the bar, longest first: name and share, name, letter; the sizes in a second row."""
+    names: dict[str, str] = {}
+    sizes: dict[str, str] = {}
+    for name, length in lengths:
+        words, share = title(name), units.percent(length, whole, 0)
+        letter = "" if name in ("free", "gap") else f"\t{LETTERS[name]}"
+        names[name] = f"{words} {share}\t{words}{letter}" if thick == 1 else f"{words}{letter}"
+        sizes[name] = f"{units.size(length, view.unit)} · {share}\t{units.size(length, view.unit)}\t{share}"
+    return [names, sizes][:thick]

@@ -1,0 +1,180 @@
+"""The table by category: now, at the highest, share, history, theory and why it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+
+from memtop.model import units
+from memtop.model.categories import TENSORS
+from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
+from memtop.tui.draw.cells import Row, fit, left, right
+from memtop.tui.draw.figures import Figures, SizeColumn, measured, tensors_of
+from memtop.tui.draw.spark import spark
+from memtop.tui.palette import LETTERS, title
+from memtop.tui.view import View
+
+_NAME = 15
+_SUMS = ("tensors", "device")
+_HEADS = {"now": "now", "forward_end": "forward end", "backward_end": "backward end", "step_end": "step end"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Widths of the columns; 0 leaves one out."""
+
+    size: SizeColumn
+    share: int
+    history: int
+    theory: int
+    note: int
+
+
+def _layout(width: int, view: View, total: int | None) -> _Layout:
+    size = SizeColumn(view.unit, total)
+    highest = 2 + size.width
+    room = width - 2 - _NAME - 2 * highest
+    share = 9 if room >= 9 else 0
+    room -= share
+    theory = highest if room >= highest + 22 else 0
+    rest = room - theory
+    if theory:
+        history = max(10, min(2 * rest // 5, 62))
+        note = rest - history - 4
+        return _Layout(size, share, history, theory, note)
+    history = rest - 2 if rest >= 8 else 0
+    return _Layout(size, share, min(history, 60), 0, 0)
+
+
+def table(
+    snapshot: Snapshot, figures: Figures, width: int, height: int, view: View, drawn: Set[str] = frozenset()
+) -> list[Row]:
+    """At most `height` rows of exactly `width` cells. Figures that find no row are summed in one: they still add up."""
+    layout = _layout(width, view, figures.total)
+    rows = [_head(snapshot, layout, view)] if height > 3 else []
+    names, dropped = _chosen(snapshot, figures, height - len(rows))
+    for name in names:
+        if name in _SUMS:
+            rows.append(_sum_line(snapshot, figures, name, layout, view))
+        else:
+            rows.append(_line(snapshot, figures, name, layout, view, drawn))
+    if dropped:
+        rows.append(_rest_line(figures, dropped, layout, view))
+    return [fit(row, width) for row in rows]
+
+
+def _chosen(snapshot: Snapshot, figures: Figures, height: int) -> tuple[list[str], list[str]]:
+    """The rows that fit, in their order, and the categories above zero that find none.
+
+    What was never above zero in the history goes first, so that rows don't come and go with the moments of a step.
+    """
+    tensors = [name for name in figures.order if name in TENSORS]
+    names = [*tensors, "tensors", *(name for name in figures.order if name not in TENSORS), "device"]
+    ranks = {name: _rank(snapshot, figures, name) for name in names}
+    order = sorted(names, key=lambda name: (ranks[name], names.index(name)))
+    if ranks[order[min(len(order), max(0, height)) - 1]] == 0 and sum(rank == 0 for rank in ranks.values()) > height:
+        height -= 1
+    kept = set(order[: max(0, height)])
+    dropped = [name for name in order if name not in kept and ranks[name] == 0] if height >= 0 else []
+    return [name for name in names if name in kept], dropped
+
+
+def _rank(snapshot: Snapshot, figures: Figures, name: str) -> int:
+    """What stays when there is no room for all: figures that are or were above zero, sums, unknown, zero."""
+    if name in _SUMS:
+        return 1 + _SUMS.index(name)
+    if figures.bytes.get(name) or any(snapshot.series.get(name, ())):
+        return 0
+    return 3 if figures.bytes.get(name) is None else 4
+
+
+def _rest_line(figures: Figures, dropped: Sequence[str], layout: _Layout, view: View) -> Row:
+    whole = sum(figures.bytes.get(name) or 0 for name in dropped)
+    words = left(f"{len(dropped)} more", _NAME)
+    return [Segment(f"… {words}  {layout.size.text(whole)}", view.palette["dim"])]
+
+
+def _head(snapshot: Snapshot, layout: _Layout, view: View) -> Row:
+    dim = view.palette["faint"]
+    now = _HEADS.get(view.moment, "now") if view.moment != "highest" else "highest"
+    text = " " * (2 + _NAME) + "  " + right(now, layout.size.width) + "  " + right("highest", layout.size.width)
+    text += "  " + right("share", 7) if layout.share else ""
+    if layout.history:
+        span = units.duration(layout.history * snapshot.series_seconds)
+        text += "  " + left(f"last {span}", layout.history)
+    if layout.theory:
+        text += "  " + right("theory", layout.size.width) + "  " + left("against theory", layout.note)
+    return [Segment(text, dim)]
+
+
+def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view: View, drawn: Set[str]) -> Row:
+    palette = view.palette
+    value = figures.bytes.get(name)
+    highest = snapshot.highest.bytes.get(name) if snapshot.highest is not None else None
+    quiet = palette["faint"] if not value and not highest else palette["text"]
+    shown = name in drawn or palette.mono
+    mark = Segment(LETTERS[name], palette.fill(name) if shown and value else palette.ink(name))
+    row = [mark, Segment(" " + left(title(name), _NAME), quiet)]
+    row += [Segment("  " + layout.size.text(value), _figure_style(value, quiet, palette["faint"]))]
+    row += [Segment("  " + layout.size.text(highest), palette["dim"] if highest else palette["faint"])]
+    if layout.share:
+        whole = figures.tensors if name in TENSORS else figures.total
+        row += [Segment("  " + _share(value, whole), palette["dim"] if value else palette["faint"])]
+    if layout.history:
+        row += [Segment("  "), Segment(spark(snapshot.series.get(name, ()), layout.history), palette.ink(name))]
+    return row + (_theory(snapshot, name, layout, view) if layout.theory else [])
+
+
+def _figure_style(value: int | None, quiet: Style, unknown: Style) -> Style:
+    return unknown if value is None else quiet
+
+
+def _share(value: int | None, whole: int | None) -> str:
+    """A share; what would read as nothing though it is something, says so."""
+    if value and whole and abs(100 * value / whole) < 0.05:
+        return " <0.1 %" if value > 0 else "-<0.1 %"
+    return right(units.percent(value, whole if whole and whole > 0 else None), 7)
+
+
+def _theory(snapshot: Snapshot, name: str, layout: _Layout, view: View) -> Row:
+    palette = view.palette
+    theory = snapshot.theory.get(name)
+    if theory is None:
+        return [Segment(" " * (4 + layout.size.width + layout.note))]
+    row = [Segment("  " + layout.size.text(theory.bytes), palette["dim"])]
+    value, moment = measured(snapshot, name)
+    if value is None:
+        return [*row, Segment("  " + left(theory.why, layout.note), palette["faint"])]
+    if value == theory.bytes:
+        words = f"{harmless(theory.why)}"
+        return [*row, Segment("  = ", palette["good"]), Segment(left(words, layout.note - 2), palette["faint"])]
+    off = value - theory.bytes
+    near = abs(off) <= max(64, theory.bytes // 100)
+    words = f"{'+' if off > 0 else '−'}{units.size(abs(off), view.unit)}"
+    rest = left(f" at {moment} · {harmless(theory.why)}", layout.note - len(words))
+    return [*row, Segment(f"  {words}", palette["dim" if near else "warn"]), Segment(rest, palette["faint"])]
+
+
+def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout, view: View) -> Row:
+    palette = view.palette
+    tensors = which == "tensors"
+    now = figures.tensors if tensors else figures.total
+    record = snapshot.highest
+    highest = None if record is None else tensors_of(record.bytes) if tensors else record.device_total
+    row = [Segment("Σ " + left("all tensors" if tensors else "whole device", _NAME), palette["strong"])]
+    row += [Segment("  " + layout.size.text(now), palette["strong"])]
+    row += [Segment("  " + layout.size.text(highest), palette["text"])]
+    if layout.share:
+        row += [Segment("  " + _share(now, figures.total), palette["text"])]
+    if layout.history and tensors:
+        row += [Segment("  "), Segment(spark(snapshot.series.get("tensors", ()), layout.history), palette["dim"])]
+    elif layout.history:
+        row += [Segment(" " * (2 + layout.history))]
+    if layout.theory and tensors:
+        words = "shares below are of the device" if now is not None and layout.note >= 30 else ""
+        row += [Segment("  " + right("", layout.size.width) + "  " + left(words, layout.note), palette["faint"])]
+    return row

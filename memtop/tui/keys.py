@@ -1,0 +1,99 @@
+"""The keys: each with an id, words for the footer and a sentence for the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+
+def _key(keys: str, action: str, words: str, id: str, tooltip: str, display: str | None = None) -> Binding:
+    return Binding(keys, action, words, id=id, tooltip=tooltip, key_display=display, show=False)
+
+
+TRAINING: Final = "Training"
+LOOKING: Final = "Looking"
+APP: Final = "memtop"
+
+MAIN: Final[list[BindingType]] = [
+    _key("s", "pick_scenario", "scenario", "scenario.pick", "Choose another training from the list"),
+    _key("right_square_bracket,n", "next_scenario(1)", "next", "scenario.next", "The next scenario", "] or n"),
+    _key("left_square_bracket,N", "next_scenario(-1)", "previous", "scenario.previous", "The one before", "[ or N"),
+    _key("minus", "scale_batch(-1)", "batch", "batch.halve", "Half the batch size (a new process)", "-"),
+    _key("plus,equals_sign", "scale_batch(1)", "batch", "batch.double", "Twice the batch size (a new process)", "+"),
+    _key("b", "type_batch", "batch size", "batch.type", "Type a batch size"),
+    _key("o", "cycle('o')", "optimizer", "setting.optimizer", "The next optimizer"),
+    _key("p", "cycle('p')", "precision", "setting.precision", "The next precision: float32 or bfloat16 autocast"),
+    _key("c", "cycle('c')", "checkpoint", "setting.checkpoint", "The next way of checkpointing activations"),
+    _key("i", "cycle('i')", "in-place", "setting.inplace", "ReLUs in place, or not"),
+    _key("comma", "settings", "settings", "setting.all", "All settings of this scenario", ","),
+    _key("space", "pause", "pause", "training.pause", "Hold the training at its next step, or let it go on"),
+    _key("r", "restart", "restart", "training.restart", "Begin this training anew"),
+    _key("l", "log", "log", "log.toggle", "Write the records to a file in this folder, or stop"),
+    _key("m", "moment", "moment", "view.moment", "Show the newest figures, one moment of a step, or the highest"),
+    _key("v,enter", "details", "details", "view.details", "Every figure with its formula, lesson and machine", "v"),
+    _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
+]
+"""Keys of the main screen."""
+
+EVERYWHERE: Final[list[BindingType]] = [
+    _key("u", "units", "units", "view.units", "KiB to GiB as fits, MiB, MB, or plain bytes"),
+    _key("t", "theme", "theme", "view.theme", "Dark, light, high contrast, or the terminal's own 16 colours"),
+    _key("ctrl+s", "picture", "screenshot", "app.screenshot", "Save this screen as an SVG file in this folder"),
+    _key("question_mark,f1", "help", "help", "app.help", "These keys", "?"),
+    _key("q", "leave", "quit", "app.quit", "End the training and leave; the log stays"),
+    Binding(
+        "ctrl+c", "leave", "quit", id="app.interrupt", tooltip="The same, from anywhere", priority=True, show=False
+    ),
+]
+"""Keys of every full screen."""
+
+BACK: Final[list[BindingType]] = [
+    Binding("escape", "back", "back", id="screen.back", tooltip="Back to where you came from", key_display="esc"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Foot:
+    """One entry of the footer: the keys as a person reads them, the words, and the action behind them."""
+
+    keys: str
+    words: str
+    action: str
+    last: bool = False
+    """Stands at the right end, whatever else finds room."""
+
+
+FOOTER: Final = (
+    Foot("s", "scenario", "screen.pick_scenario"),
+    Foot("- +", "batch", "screen.scale_batch(1)"),
+    Foot("o", "optimizer", "screen.cycle('o')"),
+    Foot("p", "precision", "screen.cycle('p')"),
+    Foot("c", "checkpoint", "screen.cycle('c')"),
+    Foot("space", "pause", "screen.pause"),
+    Foot("l", "log", "screen.log"),
+    Foot("v", "details", "screen.details"),
+    Foot("m", "moment", "screen.moment"),
+    Foot("r", "restart", "screen.restart"),
+    Foot("i", "in-place", "screen.cycle('i')"),
+    Foot("e", "output", "screen.output"),
+    Foot("[ ]", "next", "screen.next_scenario(1)"),
+    Foot(",", "settings", "screen.settings"),
+    Foot("u", "units", "app.units"),
+    Foot("t", "theme", "app.theme"),
+    Foot("?", "help", "app.help", last=True),
+    Foot("q", "quit", "app.leave", last=True),
+)
+"""The footer, most wanted first."""
+
+GROUPS: Final = {
+    "scenario": TRAINING,
+    "batch": TRAINING,
+    "setting": TRAINING,
+    "training": TRAINING,
+    "log": APP,
+    "view": LOOKING,
+    "app": APP,
+}
+"""The help's headings by the first word of a binding's id."""

@@ -1,0 +1,232 @@
+"""The main screen: one widget, and the keys that act on the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from time import strftime
+from typing import TYPE_CHECKING, cast
+
+from textual.actions import parse
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from memtop.model.records import Setting
+from memtop.model.snapshot import Banner, Choice, Phase, Snapshot
+from memtop.tui.draw.batch import batch_size
+from memtop.tui.keys import FOOTER, MAIN
+from memtop.tui.view import MOMENTS, Key
+from memtop.tui.widgets.board import Board
+
+if TYPE_CHECKING:
+    from memtop.tui.app import MemtopApp
+
+_LARGEST = 2**31
+"""Batch sizes above this are refused: no loader takes them."""
+
+_parsed = lru_cache(maxsize=64)(parse)
+
+
+class MainScreen(Screen[None]):
+    """What one sees all day."""
+
+    BINDINGS = MAIN
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now: Snapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Board()
+
+    @property
+    def memtop(self) -> MemtopApp:
+        """The app, with what it adds to Textual's."""
+        return cast("MemtopApp", self.app)
+
+    @property
+    def now(self) -> Snapshot:
+        """The snapshot last drawn: what the person sees is what a key acts on."""
+        if self._now is None:
+            self._now = self.memtop.session.snapshot()
+        return self._now
+
+    def repaint(self) -> None:
+        """Draw the newest snapshot."""
+        self._now = self._with_failure(self.memtop.session.snapshot())
+        for board in self.query(Board):
+            board.paint(self._now, replace(self.memtop.view, keys=self._footer()))
+
+    def _with_failure(self, snapshot: Snapshot) -> Snapshot:
+        """A target that never started is the first line of the screen."""
+        failure = self.memtop.failure
+        if failure is None:
+            return snapshot
+        words, remedy = getattr(failure, "message", str(failure)), getattr(failure, "remedy", None)
+        return replace(snapshot, phase_text="never started", banner=Banner(severity="error", text=words, remedy=remedy))
+
+    def _footer(self) -> tuple[Key, ...]:
+        paused = self.now.phase is Phase.PAUSED
+        return tuple(
+            Key(
+                key=foot.keys,
+                label="resume" if paused and foot.words == "pause" else foot.words,
+                action=foot.action,
+                enabled=self._works(foot.action),
+                last=foot.last,
+            )
+            for foot in FOOTER
+        )
+
+    def _works(self, action: str) -> bool:
+        space, name, parameters = _parsed(action)
+        return space != "screen" or bool(self.check_action(name, parameters))
+
+    def on_screen_resume(self) -> None:
+        """A theme or unit may have changed while another screen lay on top."""
+        self.repaint()
+
+    # -- what can work now -------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`None` dims a key that can't do anything now."""
+        works = {
+            "pause": self._can_pause,
+            "scale_batch": self._can_scale,
+            "type_batch": lambda: self._is_scenario() and "batch_size" in self.now.settings,
+            "cycle": lambda: self._choice(str(parameters[0])) is not None,
+            "settings": self._is_scenario,
+            "pick_scenario": self._is_scenario,
+            "next_scenario": self._is_scenario,
+        }.get(action)
+        return True if works is None or works() else None
+
+    def _is_scenario(self) -> bool:
+        return bool(self.now.choices)
+
+    def _can_pause(self) -> bool:
+        return self.now.phase in (Phase.TRAINING, Phase.PAUSED)
+
+    def _can_scale(self) -> bool:
+        return self._is_scenario() and batch_size(self.now) is not None
+
+    def _choice(self, key: str) -> Choice | None:
+        return next((choice for choice in self.now.choices if choice.key == key and choice.choices), None)
+
+    # -- the training ------------------------------------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        """Hold the training, or let it go on."""
+        session = self.memtop.session
+        (session.resume if self.now.phase is Phase.PAUSED else session.pause)()
+        self.memtop.urge()
+
+    def action_restart(self) -> None:
+        """Begin anew with the same settings."""
+        self._restart("restarting")
+
+    def _restart(self, notice: str, scenario: str | None = None, settings: dict[str, Setting] | None = None) -> None:
+        self.memtop.tell(notice)
+        self.memtop.session.restart(scenario=scenario, settings=settings)
+        self.memtop.urge()
+
+    def action_scale_batch(self, direction: int) -> None:
+        """Half or twice the batch."""
+        size = batch_size(self.now)
+        if size is not None:
+            self._set_batch(size * 2 if direction > 0 else max(1, size // 2))
+
+    def _set_batch(self, size: int | None) -> None:
+        if size is None or size == self.now.settings.get("batch_size"):
+            return
+        if size > _LARGEST:
+            self.memtop.tell(f"a batch of {size:,} is more than any loader takes")
+            return
+        self._restart(f"batch {size:,}: a new process starts", settings={"batch_size": size})
+
+    def action_type_batch(self) -> None:
+        """Ask for a batch size."""
+        from memtop.tui.screens.ask import AskNumber
+
+        self.app.push_screen(AskNumber("Batch size", batch_size(self.now), 1, _LARGEST), self._set_batch)
+
+    def action_cycle(self, key: str) -> None:
+        """The next value of the setting that this key changes."""
+        choice = self._choice(key)
+        if choice is None:
+            return
+        offered = list(choice.choices)
+        place = offered.index(choice.value) + 1 if choice.value in offered else 0
+        self._set(choice.name, offered[place % len(offered)])
+
+    def _set(self, name: str, value: Setting) -> None:
+        words = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+        self._restart(f"{name.replace('_', ' ')} {words}: a new process starts", settings={name: value})
+
+    def action_settings(self) -> None:
+        """Every setting of the scenario, whether it has a key or not."""
+        from memtop.tui.screens.settings import SettingsScreen
+
+        def chosen(answer: tuple[str, Setting] | None) -> None:
+            if answer is not None:
+                self._set(*answer)
+
+        self.app.push_screen(SettingsScreen(self.now, self.memtop.scenarios), chosen)
+
+    def action_pick_scenario(self) -> None:
+        """Choose another training."""
+        from memtop.tui.screens.picker import ScenarioPicker
+
+        self.app.push_screen(ScenarioPicker(self.memtop.scenarios.offers(), self.now.title), self._switch)
+
+    def action_next_scenario(self, direction: int) -> None:
+        """The next training in the list, or the one before."""
+        names = [offer.name for offer in self.memtop.scenarios.offers()]
+        if names:
+            place = names.index(self.now.title) if self.now.title in names else -direction
+            self._switch(names[(place + direction) % len(names)])
+
+    def _switch(self, name: str | None) -> None:
+        if name is not None and name != self.now.title:
+            self._restart(f"{name}: a new process starts", scenario=name)
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def action_log(self) -> None:
+        """Begin a log in this folder, or end those that are written."""
+        session, tell = self.memtop.session, self.memtop.tell
+        if any(log.ok for log in self.now.logs):
+            session.stop_logs()
+            tell("log closed")
+        else:
+            name = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.now.title)[:40]
+            path = os.path.join(os.getcwd(), f"memtop-{name}-{strftime('%Y%m%d-%H%M%S')}.jsonl")  # noqa: PTH109, PTH118
+            error = session.start_log(path)
+            tell(f"no log: {error}" if error else f"logging to {path}")
+        self.memtop.urge()
+
+    # -- other views -------------------------------------------------------------------------------------------------
+
+    def action_moment(self) -> None:
+        """The next of: newest, each moment of a step, the highest."""
+        view = self.memtop.view
+        place = MOMENTS.index(view.moment) if view.moment in MOMENTS else 0
+        moment = MOMENTS[(place + 1) % len(MOMENTS)]
+        self.memtop.look(moment=moment)
+        self.memtop.tell("showing the newest figures" if moment == "now" else f"showing: {moment.replace('_', ' ')}")
+
+    def action_details(self) -> None:
+        """Every figure and where it comes from."""
+        self._open("details", "DetailsScreen")
+
+    def action_output(self) -> None:
+        """All that the target has printed."""
+        self._open("output", "OutputScreen")
+
+    def _open(self, module: str, name: str) -> None:
+        from importlib import import_module
+
+        screen: Callable[[], Screen[None]] = getattr(import_module(f"memtop.tui.screens.{module}"), name)
+        self.app.push_screen(screen())

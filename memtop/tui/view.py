@@ -1,0 +1,42 @@
+"""How a person wants to see it: what the drawing functions take besides the snapshot and the size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from memtop.model.units import Unit
+from memtop.tui.palette import Palette
+from memtop.tui.palettes import MONO
+
+MOMENTS: Final = ("now", "forward_end", "backward_end", "step_end", "highest")
+"""Which record bar and table show: the newest one, one of a step's moments, or that with the most tensors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of the footer."""
+
+    key: str
+    """As a person reads it: `]`, `space`, `ctrl+s`."""
+    label: str
+    action: str
+    """What a click on it does: the action as a binding names it; empty for none."""
+    enabled: bool = True
+    last: bool = False
+    """Stands at the right end, whatever else finds room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The choices of the one who looks."""
+
+    palette: Palette = MONO
+    unit: Unit = "auto"
+    moment: str = "now"
+    ascii_only: bool = False
+    """No character outside ASCII: a terminal without UTF-8."""
+    keys: tuple[Key, ...] = ()
+    """The footer; empty draws none."""
+    notice: str | None = None
+    """A word to the person, in place of the footer: where a file went, why a key did nothing."""

@@ -1,0 +1,1 @@
+"""What the scenarios share: command line, data, files. PyTorch and the standard library alone."""

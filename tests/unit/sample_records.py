@@ -1,0 +1,123 @@
+"""One record of each kind, as a short run on the CPU would write them."""
+
+from __future__ import annotations
+
+from memtop.model import categories
+from memtop.model.records import (
+    DeviceProcess,
+    DeviceRecord,
+    EndRecord,
+    EventRecord,
+    InputTensor,
+    MemoryRecord,
+    ModelRecord,
+    Record,
+    RunRecord,
+    StepRecord,
+)
+from memtop.model.specs import GpuSpec, HostSpec, NumaNode
+
+MLP_PARAMETERS = 407_080
+"""784-128-10 in float32, closed form."""
+
+
+def host() -> HostSpec:
+    return HostSpec(
+        hostname="box",
+        system="Linux 6.1",
+        cpu_model="A CPU",
+        cpu_vendor=None,
+        microarchitecture="zen3",
+        sockets=1,
+        cores=2,
+        threads=4,
+        usable_threads=4,
+        frequency_max_mhz=None,
+        caches={"L2": 1 << 20},
+        features=("avx2",),
+        ram=1 << 33,
+        swap=0,
+        cgroup_limit=None,
+        numa=(NumaNode(node=0, cpus="0-3", memory=1 << 33),),
+    )
+
+
+def gpu() -> GpuSpec:
+    names = [name for name in GpuSpec.__slots__ if name not in ("index", "uuid")]
+    return GpuSpec(index=0, uuid="GPU-1", **dict.fromkeys(names))  # type: ignore[arg-type]
+
+
+def run(t: float = 0.0, **changes: object) -> RunRecord:
+    fields: dict[str, object] = {
+        "memtop": "0.1.0",
+        "command": ["python", "train.py"],
+        "scenario": "mlp-mnist",
+        "settings": {"batch_size": 64, "optimizer": "adam", "inplace": True, "data": None},
+        "host": host(),
+        "gpus": [gpu()],
+        "started_at": "2026-01-01T00:00:00+00:00",
+    }
+    return RunRecord(t=t, **(fields | changes))  # type: ignore[arg-type]
+
+
+def memory(t: float = 2.0, step: int = 1, moment: str = "step_end", **changes: object) -> MemoryRecord:
+    sizes: dict[str, int | None] = dict.fromkeys(categories.CPU, 0)
+    sizes |= {"parameters": MLP_PARAMETERS, "other_tensors": None, "free": (1 << 33) - MLP_PARAMETERS}
+    fields: dict[str, object] = {
+        "device": "cpu",
+        "tier": "graph",
+        "sources": {"allocator": t, "device": None},
+        "bytes": sizes,
+        "where": None,
+        "allocated": None,
+        "reserved": None,
+        "device_total": 1 << 33,
+        "notes": [],
+    }
+    return MemoryRecord(t=t, step=step, moment=moment, **(fields | changes))  # type: ignore[arg-type]
+
+
+def step(t: float = 3.0, number: int = 1, loss: float | None = 2.3, rank: int = 0) -> StepRecord:
+    phases: dict[str, float | None] = {"forward": 0.01, "backward": 0.02, "optimizer": None, "data": 0.0, "other": 0.0}
+    return StepRecord(
+        t=t,
+        rank=rank,
+        step=number,
+        steps=1,
+        seconds=0.05,
+        phases=phases,
+        batch_size=64,
+        samples_per_second=1280.0,
+        loss=loss,
+    )
+
+
+def end(t: float = 4.0, exit_code: int | None = 0, signal: int | None = None, seconds: float = 4.0) -> EndRecord:
+    return EndRecord(
+        t=t,
+        exit_code=exit_code,
+        signal=signal,
+        steps=1,
+        seconds=seconds,
+        peak={"cpu": {"parameters": MLP_PARAMETERS, "activations": 35_332, "tensors": MLP_PARAMETERS + 35_332}},
+        dropped=0,
+        overhead_percent=None,
+    )
+
+
+def all_kinds() -> list[Record]:
+    model = ModelRecord(
+        t=1.0,
+        name="Sequential",
+        device="cpu",
+        parameters=101_770,
+        trainable_parameters=101_770,
+        bytes={"parameters": MLP_PARAMETERS, "trainable": MLP_PARAMETERS, "buffers": 0},
+        modules=4,
+        optimizers=["Adam"],
+        inputs=[InputTensor(shape=[64, 1, 28, 28], dtype="float32", bytes=200_704)],
+    )
+    process = DeviceProcess(pid=1, name=None, bytes=None, ours=True)
+    device = DeviceRecord(t=1.5, device="cpu", utilization=12.5, per_core=[1.0, 2.0], processes=[process])
+    event = EventRecord(t=3.5, name="warning", message="slow", data={"why": ["x", 1]})
+    return [run(), model, device, memory(), step(), event, end()]
