@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +23,10 @@ Output = Literal["capture", "inherit", "stderr"]
 _BOOTSTRAP: Final = Path(__file__).parent.parent / "probe" / "bootstrap"
 _TERM_SECONDS: Final = 0.8
 """Seconds between TERM and KILL."""
+_NO_TORCH: Final = 33
+_PREFIX, _SOCKET = "memtop-", "probe.sock"
+_STARTING: Final = 60.0
+"""Seconds after which a socket that refuses is no longer one that is just being made."""
 _SOCKET_ROOM: Final = 100
 """Longest path of a Unix socket that every system takes, bytes."""
 
@@ -38,7 +45,7 @@ class Address:
 
     def __init__(self) -> None:
         self._folder = _private_folder()
-        self.path = str(self._folder / "probe.sock")
+        self.path = str(self._folder / _SOCKET)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.listener.bind(self.path)
@@ -59,11 +66,29 @@ def _private_folder() -> Path:
     for base in (runtime, None, "/tmp"):
         if base != "" and (base is None or os.access(base, os.W_OK | os.X_OK)):
             with suppress(OSError):
-                folder = Path(tempfile.mkdtemp(prefix="memtop-", dir=base))
-                if len(os.fsencode(folder / "probe.sock")) <= _SOCKET_ROOM:
+                _tidy(Path(base or tempfile.gettempdir()))
+                folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+                if len(os.fsencode(folder / _SOCKET)) <= _SOCKET_ROOM:
                     return folder
                 folder.rmdir()
     raise LaunchError("no folder for temporary files can be written", "set TMPDIR to one that can")
+
+
+def _tidy(base: Path) -> None:
+    """Take away what a killed memtop of ours left in `base`: folders with a socket that nobody listens on."""
+    for left in base.glob(f"{_PREFIX}*/{_SOCKET}"):
+        with suppress(OSError):
+            found = left.lstat()
+            old = time.time() - found.st_mtime > _STARTING
+            if old and found.st_uid == os.getuid() and stat.S_ISSOCK(found.st_mode) and _is_deserted(left):
+                left.unlink()
+                left.parent.rmdir()
+
+
+def _is_deserted(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)
+        return caller.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def python_with_torch(python: str | None) -> str:
@@ -80,12 +105,14 @@ def python_with_torch(python: str | None) -> str:
 def _has_torch(chosen: str, is_ours: bool) -> bool:
     if is_ours:
         return importlib.util.find_spec("torch") is not None
-    ask = "import importlib.util, sys; sys.exit(3 if importlib.util.find_spec('torch') is None else 0)"
+    ask = f"import importlib.util, sys; sys.exit({_NO_TORCH} if importlib.util.find_spec('torch') is None else 0)"
     try:
         done = subprocess.run([chosen, "-c", ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LaunchError(f"{chosen} can't be run: {error}", "name a Python with --python") from error
-    return done.returncode != 3
+    if done.returncode not in (0, _NO_TORCH):
+        raise LaunchError(f"{chosen} is no Python that works", "name a Python with --python")
+    return done.returncode == 0
 
 
 def environment(base: Mapping[str, str], address: str, overhead: float) -> dict[str, str]:
@@ -118,6 +145,7 @@ class Target:
             )
         except OSError as error:
             raise LaunchError(f"{command[0]} can't be run: {error.strerror}", "check --python") from error
+        self._swept = False
         self.pid = self._process.pid
         self.stdout = self._process.stdout
 
@@ -138,8 +166,12 @@ class Target:
     def sweep(self) -> None:
         """Nothing of the group is left behind, workers that outlived their root included."""
         self._signal(signal.SIGKILL)
+        self._swept = self._process.returncode is not None
 
     def _signal(self, number: int) -> None:
-        # A group lives as long as one member: signalling by number is safe until the last has gone.
+        # A group lives as long as one member: signalling by number is safe until the last has gone. After that the
+        # number may become somebody else's.
+        if self._swept:
+            return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)

@@ -19,16 +19,24 @@ class History:
         self._slots: deque[dict[str, int]] = deque(maxlen=slots)
         self._losses: deque[float | None] = deque(maxlen=slots)
         self._at = -1
+        self._step = -1
+        self._held: dict[str, int] = {}
 
-    def add(self, t: float, sizes: Mapping[str, int | None]) -> None:
-        """Bytes by category at `t`: a slot keeps the maximum of each."""
+    def add(self, t: float, sizes: Mapping[str, int | None], step: int) -> None:
+        """Bytes by category at `t` in `step`: a slot keeps each category's maximum over the steps that touch it.
+
+        The moments of a step that is longer than a slot would else alternate in a graph, and steps that nobody looked
+        into would be gaps: a slot without a record holds what the newest step had.
+        """
         self._reach(t)
-        if not self._slots:
-            return
-        slot = self._slots[-1]
+        if step != self._step:
+            self._step, self._held = step, {}
         for name, value in (*sizes.items(), (TENSOR_SUM, known(sizes))):
-            if value is not None and value > slot.get(name, -(1 << 62)):
-                slot[name] = value
+            if value is not None:
+                self._held[name] = max(value, self._held.get(name, value))
+        if self._slots:
+            slot = self._slots[-1]
+            slot.update({name: max(value, slot.get(name, value)) for name, value in self._held.items()})
 
     def add_loss(self, t: float, loss: float | None) -> None:
         """The loss at `t`: a slot keeps the newest."""
@@ -40,7 +48,7 @@ class History:
         """Open the slots up to that of `t`."""
         index = int(t / self.seconds)
         for _ in range(min(index - self._at, self._slots.maxlen or 1)):
-            self._slots.append({})
+            self._slots.append(dict(self._held))
             self._losses.append(None)
         self._at = max(self._at, index)
 

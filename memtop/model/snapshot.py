@@ -47,6 +47,8 @@ class LogState:
     """False once a write failed: the run goes on, the log does not."""
     records: int
     error: str | None = None
+    closed: bool = False
+    """Nothing more will be written to it: a person ended it, or the session is over."""
     note: str | None = None
     """What a person should know of it: an earlier log of that name was kept under another."""
 
@@ -108,6 +110,8 @@ class Snapshot:
     """The memory record of the device in focus whose tensors were most, in this run."""
     theory: Mapping[str, Theory]
     step: StepRecord | None
+    phased: StepRecord | None = None
+    """The newest step record that says where the time went: not every step is looked into."""
     steps_per_second: float | None
     """Over the last seconds, pauses left out."""
     samples_per_second: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from signal import SIGINT, SIGTERM, Signals
 
 from memtop.model.categories import TENSORS
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
@@ -75,6 +76,8 @@ def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
 def _how(end: EndRecord | None) -> str:
     if end is None:
         return "its end was not seen"
+    if end.signal in (SIGINT, SIGTERM):
+        return f"stopped ({Signals(end.signal).name})"
     if end.signal is not None:
         return f"ended by signal {end.signal}"
     return f"exit status {'unknown' if end.exit_code is None else end.exit_code}"

@@ -25,6 +25,8 @@ class Governor:
         """No step is watched before this time (`time.monotonic_ns()`)."""
         self._watch_ns = 0
         self._beside_ns = 0
+        self._paid_ns = 0
+        """What was spent before `_since_ns`, and is paid for."""
         self.spent_ns = 0
         """Time spent on the training thread within the budget, nanoseconds."""
         self.announced_ns = 0
@@ -44,15 +46,18 @@ class Governor:
         if step <= _ANNOUNCED:
             return True
         if self._budget <= 0:
+            self.next_ns = _NEVER
             return False
         if self._since_ns == 0:
             self._since_ns, self.next_ns, self._beside_ns = now_ns, now_ns + _GAP_NS, beside_ns
         if now_ns < self.next_ns:
             return False
-        overspent = self.spent(beside_ns) - self._budget * (now_ns - self._since_ns)
+        overspent = self.spent(beside_ns) - self._paid_ns - self._budget * (now_ns - self._since_ns)
         if overspent > 0:
             self.next_ns = now_ns + int(overspent / self._budget)
             return False
+        # What was not spent is not saved up: an idle hour would pay for a slow minute.
+        self._since_ns, self._paid_ns = now_ns, self.spent(beside_ns)
         return True
 
     def spent(self, beside_ns: int) -> int:

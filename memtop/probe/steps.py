@@ -25,35 +25,41 @@ class Watcher(Protocol):
     def quiet_step(self) -> None: ...
 
 
+class _Nobody:
+    """Hears of steps when watching has ended."""
+
+    def backward_begins(self, roots: list[Any]) -> None: ...
+    def optimizer_begins(self, optimizer: Any) -> None: ...
+    def optimizer_ended(self, optimizer: Any) -> None: ...
+    def step_ended(self) -> None: ...
+    def quiet_step(self) -> None: ...
+
+
 class Steps:
     """Finds the moments of each step and tells the watcher."""
 
     def __init__(self, watcher: Watcher, failed: Callable[[Exception], None]) -> None:
-        self._watcher = watcher
+        self._watcher: Watcher = watcher
         self._failed = failed
         self.quiet = False
         """Nobody watches this step: it is only counted. The path that nearly every step takes; keep it short."""
         self._depth = 0
         self._first: weakref.ref[Any] | None = None
         self._original: Any = None
-        self._handles: list[Any] = []
 
     def install(self) -> None:
-        """Register the hooks. Raises `AttributeError` or `ImportError` where this torch has none."""
+        """Register the hooks, for good. Raises `AttributeError` or `ImportError` where this torch has none."""
         from importlib import import_module
 
         optimizer = import_module("torch.optim.optimizer")
-        self._handles = [
-            optimizer.register_optimizer_step_pre_hook(self._pre),
-            optimizer.register_optimizer_step_post_hook(self._post),
-        ]
+        optimizer.register_optimizer_step_pre_hook(self._pre)
+        optimizer.register_optimizer_step_post_hook(self._post)
 
     def remove(self) -> None:
-        """Take everything off again."""
+        """Tell nobody any more. The hooks stay, idle: torch may be walking over them just now, and a hook taken off
+        under its feet raises `OrderedDict mutated during iteration` in the person's step."""
         self.watch_backward(False)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._watcher, self.quiet = _Nobody(), True
 
     def watch_backward(self, wanted: bool) -> None:
         """Put the wrap around `torch.autograd.backward` for a watched step, or take it away."""

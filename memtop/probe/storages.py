@@ -46,7 +46,7 @@ def storages(value: Any) -> Iterator[Any]:
     """The storages behind one tensor: its own, or those of a sparse tensor's parts. Nothing for what has none."""
     try:
         yield value.untyped_storage()
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError, ValueError):
         for part in _parts(value):
             yield part.untyped_storage()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from . import graph
 from .inputs import Inputs
@@ -47,7 +48,7 @@ class Tracker:
         """Find every module of the process. Asks `type(o)`, never `o.__class__`: a proxy could run code for that."""
         module = torch.nn.Module
         found = [one for one in gc.get_objects() if issubclass(type(one), module)]
-        self._modules = [weakref.ref(one) for one in found if type(one)._call_impl is module._call_impl]
+        self._modules = [weakref.ref(one) for one in found]
         self.scans += 1
 
     @property
@@ -66,7 +67,8 @@ class Tracker:
     def parameters(self) -> Iterator[Any]:
         """Parameters of modules, then of optimizers; some of them more than once."""
         for module in self.modules():
-            yield from (one for one in module._parameters.values() if one is not None)
+            # A lazy layer's parameters have no storage until its first forward.
+            yield from (one for one in module._parameters.values() if one is not None and not is_lazy(one))
         for optimizer in self.optimizers():
             for group in optimizer.param_groups:
                 yield from group["params"]
@@ -74,7 +76,7 @@ class Tracker:
     def buffers(self) -> Iterator[Any]:
         """Registered buffers of modules."""
         for module in self.modules():
-            yield from (one for one in module._buffers.values() if one is not None)
+            yield from (one for one in module._buffers.values() if one is not None and not is_lazy(one))
 
     def forward_ended(self, roots: list[Any]) -> Ledger:
         """Bytes when backward begins at `roots`; remembers the activations to see them go."""

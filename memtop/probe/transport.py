@@ -7,6 +7,7 @@ monitor is slow the oldest samples are dropped and counted; model, event, peak a
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import select
@@ -35,6 +36,7 @@ class Transport:
         self._path = path
         self._owned = owned
         self._socket: socket.socket | None = None
+        self._inode = 0
         self._samples: deque[wire.Record] = deque(maxlen=_QUEUE)
         self._vital: deque[wire.Record] = deque()
         self._commands: deque[dict[str, Any]] = deque()
@@ -53,16 +55,20 @@ class Transport:
         return self._socket is not None
 
     def connect(self) -> bool:
-        """Connect and start the thread. False where nobody listens."""
+        """Connect and start the thread. False where nobody listens; an owned program ends there."""
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         link.settimeout(0.5)
         try:
             link.connect(self._path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            link.close()
+            self._end_if_owned()
+            return False
         except OSError:
             link.close()
             return False
         link.setblocking(False)
-        self._socket = link
+        self._socket, self._inode = link, os.fstat(link.fileno()).st_ino
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self._finish)
         self._thread = threading.Thread(target=self._loop, name="memtop", daemon=True)
@@ -85,22 +91,39 @@ class Transport:
 
     def _forget(self) -> None:
         """In a forked child: the connection is the parent's."""
-        link, self._socket = self._socket, None
         self.last_words = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the connection up. Its number, if the program closed it, may be a file of the program's by now."""
+        link, self._socket = self._socket, None
         if link is not None:
+            if not self._is_ours(link):
+                link.detach()
             link.close()
+
+    def _is_ours(self, link: socket.socket) -> bool:
+        try:
+            return os.fstat(link.fileno()).st_ino == self._inode
+        except OSError:
+            return False
 
     def _loop(self) -> None:
         pending, incoming = b"", b""
-        while self._socket is not None:
+        while (link := self._socket) is not None:
             try:
-                readable, _, _ = select.select([self._socket], [self._socket] if pending else [], [], _TICK)
+                readable, _, _ = select.select([link], [link] if pending else [], [], _TICK)
+                if not self._is_ours(link):
+                    raise OSError(errno.EBADF, "the program closed it")
                 if readable:
-                    incoming = self._read(incoming)
-                pending = self._write(pending or self._encoded())
+                    incoming = self._read(link, incoming)
+                pending = self._write(link, pending or self._encoded())
+            except ConnectionError:
+                # The end of the stream; a reset or a broken pipe where the monitor was killed over unread records.
+                self._let_go()
+                self._end_if_owned()
             except (OSError, ValueError):
-                self._socket = None
-                return
+                self._let_go()
             if self._stopping and not pending and not self._samples and not self._vital:
                 return
 
@@ -115,24 +138,23 @@ class Transport:
         self.spent_ns += time.thread_time_ns() - started
         return lines
 
-    def _write(self, data: bytes) -> bytes:
+    def _write(self, link: socket.socket, data: bytes) -> bytes:
         """Send what the socket takes now; the rest comes back."""
-        if not data or self._socket is None:
+        if not data:
             return data
         try:
-            return data[self._socket.send(data) :]
+            return data[link.send(data) :]
         except BlockingIOError:
             return data
 
-    def _read(self, before: bytes) -> bytes:
-        """Commands of the monitor; the end of the stream is the monitor's end."""
-        assert self._socket is not None
+    def _read(self, link: socket.socket, before: bytes) -> bytes:
+        """Commands of the monitor. Raises `ConnectionError` at the end of the stream: the monitor's end."""
         try:
-            chunk = self._socket.recv(65536)
+            chunk = link.recv(65536)
         except BlockingIOError:
             return before
         if not chunk:
-            self._monitor_gone()
+            raise ConnectionResetError("the monitor is gone")
         *lines, rest = (before + chunk).split(b"\n")
         for line in lines:
             command = json.loads(line)
@@ -140,12 +162,11 @@ class Transport:
                 self._commands.append(command)
         return rest[-65536:]
 
-    def _monitor_gone(self) -> None:
-        self._socket = None
+    def _end_if_owned(self) -> None:
+        """The monitor is gone: a scenario goes with it."""
         if self._owned and os.getpgrp() == os.getsid(0):
             # The launcher gave the scenario a session of its own, so this reaches its workers and nobody else.
             os.killpg(os.getpgrp(), signal.SIGKILL)
-        raise OSError("the monitor is gone")
 
     def _finish(self) -> None:
         """At exit: hand over what is left, with little patience."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -41,8 +42,10 @@ def memory(facts: Record) -> Record:
 
 
 def step(facts: Record) -> Record:
-    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, trained_ns."""
-    return _base("step") | facts
+    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, trained_ns. A loss of NaN is `None`."""
+    loss = facts["loss"]
+    # JSON has no word for NaN and infinity: the line of a training that diverges must not be lost for it.
+    return _base("step") | facts | {"loss": loss if loss is not None and math.isfinite(loss) else None}
 
 
 def event(name: str, message: str, **data: Any) -> Record:

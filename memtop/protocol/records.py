@@ -136,5 +136,8 @@ _decoder = msgspec.json.Decoder(Message)
 
 def decode(line: bytes) -> Message:
     """One line to a message. Raises `msgspec.MsgspecError` on anything that is not exactly one."""
-    message: Message = _decoder.decode(line)
+    try:
+        message: Message = _decoder.decode(line)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
     return message

@@ -44,6 +44,7 @@ class Links:
         self._bell, self._ring = os.pipe()
         self._code: int | None = None
         self._thread = threading.Thread(target=self._loop, name="memtop-links", daemon=True)
+        self._waiter = threading.Thread(target=self._await_end, name="memtop-wait", daemon=True)
 
     def begin(self) -> None:
         """Start reading."""
@@ -53,7 +54,7 @@ class Links:
             os.set_blocking(self._target.stdout.fileno(), False)
             self._selector.register(self._target.stdout, selectors.EVENT_READ, self._output)
         self._thread.start()
-        threading.Thread(target=self._await_end, name="memtop-wait", daemon=True).start()
+        self._waiter.start()
 
     def send(self, command: commands.Command) -> bool:
         """A command to the target's root process. False where it is not connected."""
@@ -130,7 +131,11 @@ class Links:
         if message.pid != self._target.pid:
             return  # A worker of the target's: it has no steps of its own to report.
         self._main = link
-        self._listener.message(message)
+        try:
+            self._listener.message(message)
+        except Exception:
+            # Well-formed and yet absurd (a time of 400 digits): one such line must not end the reading.
+            self._listener.malformed(1)
 
     def _drop(self, link: socket.socket) -> None:
         self._selector.unregister(link)
@@ -158,5 +163,6 @@ class Links:
         if self._target.stdout is not None:
             self._target.stdout.close()
         self._selector.close()
+        self._waiter.join()  # Its last act is to ring: by a number that must still be the bell's.
         os.close(self._bell)
         os.close(self._ring)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from memtop.model.records import DeviceRecord
 from memtop.model.specs import GpuSpec, HostSpec
 
+_HEAD_START = 0.3
+"""Seconds, at most, that facts wait for the launch: their imports would slow the screen's own down."""
 _NVML_PATIENCE = 2.0
 """Seconds that the first line of a log waits for a slow driver."""
 
@@ -28,11 +30,17 @@ class Facts:
 class Readings:
     """Owns the collectors. Callbacks come on its threads."""
 
-    def __init__(self, env: Mapping[str, str], interval: float, on_facts: Callable[[Facts], None]) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        interval: float,
+        on_facts: Callable[[Facts], None],
+        on_samples: Callable[[list[DeviceRecord]], None],
+    ) -> None:
         self._env = env
         self._interval = interval
         self._on_facts = on_facts
-        self._on_samples: Callable[[list[DeviceRecord]], None] | None = None
+        self._on_samples = on_samples
         self._clock: Callable[[], float] = lambda: 0.0
         self._pid: int | None = None
         self._visible: dict[str, str] = {}
@@ -46,9 +54,9 @@ class Readings:
         """Start reading facts."""
         self._thread.start()
 
-    def follow(self, pid: int, clock: Callable[[], float], on_samples: Callable[[list[DeviceRecord]], None]) -> None:
+    def follow(self, pid: int, clock: Callable[[], float]) -> None:
         """Sample the tree of `pid` from now on; `clock` gives run seconds."""
-        self._pid, self._clock, self._on_samples = pid, clock, on_samples
+        self._pid, self._clock = pid, clock
         self._wake.set()
 
     def see(self, visible: Mapping[str, str]) -> None:
@@ -65,10 +73,11 @@ class Readings:
     def _run(self) -> None:
         from memtop.collectors.host import Host, host_spec
 
-        opener = threading.Thread(target=self._open_nvml, name="memtop-nvml", daemon=True)
-        opener.start()
-        facts = Facts(host=host_spec())
         host = Host()
+        self._on_samples([host.sample(0.0, None)])
+        self._wake.wait(_HEAD_START)
+        threading.Thread(target=self._open_nvml, name="memtop-nvml", daemon=True).start()
+        facts = Facts(host=host_spec())
         self._known.wait(_NVML_PATIENCE)
         self._on_facts(self._gpu_facts(facts.host))
         slow = not self._known.is_set()
@@ -77,9 +86,9 @@ class Readings:
                 slow = False
                 self._on_facts(self._gpu_facts(facts.host))
             self._wake.clear()
-            if self._on_samples is not None:
+            if self._pid is not None:
                 self._on_samples(self._sample(host))
-            self._wake.wait(self._interval if self._on_samples is not None else None)
+            self._wake.wait(self._interval if self._pid is not None else None)
 
     def _sample(self, host: object) -> list[DeviceRecord]:
         from memtop.collectors.host import Host

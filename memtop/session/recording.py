@@ -98,5 +98,6 @@ class Recording:
             sink.close()
         if self._sinks:
             paths = {sink.state().path for sink in self._sinks}
-            self._closed = [one for one in self._closed if one.path not in paths] + [s.state() for s in self._sinks]
+            self._closed = [one for one in self._closed if one.path not in paths]
+            self._closed += [replace(sink.state(), closed=True) for sink in self._sinks]
         self._sinks = []

@@ -15,6 +15,7 @@ from memtop.launcher import manifests
 from memtop.launcher.target import Address, LaunchError, Target, environment, python_with_torch
 from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, RunRecord, Setting
 from memtop.model.snapshot import Banner, Phase, Snapshot
+from memtop.model.text import harmless
 from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
 from memtop.session.links import Links
@@ -50,9 +51,11 @@ class Session:
         self._over = threading.Event()
         self._changing = threading.Lock()
         self._commands = 0
+        self._asked: dict[int, Name] = {}
+        """Commands on their way, by number."""
         self._wants_pause = False
         self._closed = False
-        self._readings = Readings(self._env, options.interval, self._facts)
+        self._readings = Readings(self._env, options.interval, self._facts, self._samples)
         self._readings.begin()
 
     def start(self) -> None:
@@ -142,10 +145,11 @@ class Session:
             open_logs()
             with self._lock:
                 self._start_ns = time.monotonic_ns()
-                self._state = State(self._start_ns)
+                self._state = State(self._start_ns, self._state.devices.values())
                 self._over.clear()
                 around.output, around.problem, around.stopped, around.pending = Output(), None, False, None
                 self._recording.begin(self._run(command))
+                self._write([EventRecord(t=0.0, name="data", message=self._data(), data={})])
             target = Target(command, env, self._options.output)
         except BaseException:
             address.close()
@@ -153,8 +157,11 @@ class Session:
         self._target, self._address = target, address
         self._links = Links(target, address, self)
         self._links.begin()
-        self._readings.follow(target.pid, self._now, self._samples)
+        self._readings.follow(target.pid, self._now)
         self._notify()
+
+    def _data(self) -> str:
+        return manifests.data_source(self._around.manifest, self._around.settings)
 
     def _run(self, command: list[str]) -> RunRecord:
         around = self._around
@@ -201,6 +208,7 @@ class Session:
             if self._state.end is not None:
                 return
             self._commands += 1
+            self._asked[self._commands] = name
             sent = self._links is not None and self._links.send(Command(id=self._commands, name=name))
             self._wants_pause = name == "pause" and not sent
             self._around.pending = words if sent or self._wants_pause else None
@@ -239,11 +247,13 @@ class Session:
         state, t = self._state, self._now()
         self._around.pending = None
         if isinstance(message, wire.Fault):
-            self._around.problem = Banner(severity="warning", text=message.message, remedy=message.remedy)
+            remedy = None if message.remedy is None else harmless(message.remedy, 200)
+            self._around.problem = Banner(severity="warning", text=harmless(message.message, 200), remedy=remedy)
             return
-        paused = state.phase is not Phase.PAUSED and message.id == self._commands
-        name = "pause" if paused else "resume"
-        state.enter(Phase.PAUSED if paused else Phase.TRAINING, t)
+        name = self._asked.pop(message.id, None)
+        if name is None:
+            return
+        state.enter(Phase.PAUSED if name == "pause" else Phase.TRAINING, t)
         text = f"{name} took effect after step {message.step}"
         self._write([EventRecord(t=t, name="command", message=text, data={"name": name, "step": message.step})])
 

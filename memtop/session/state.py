@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from memtop.model.categories import TENSORS
 from memtop.model.history import History
@@ -25,6 +26,8 @@ from memtop.protocol import records as wire
 
 _RATE_SECONDS = 4.0
 """Over how long steps per second are taken."""
+_NO_TREE: dict[str, Any] = dict.fromkeys(("tree_rss", "tree_pss", "tree_pss_t", "tree_processes", "pinned"))
+"""What a sample says of a target that is gone."""
 _MOMENTS = frozenset({"forward_end", "backward_end", "step_end", "peak"})
 _TIERS = frozenset({"counters", "graph", "saved", "deep"})
 
@@ -32,18 +35,21 @@ _TIERS = frozenset({"counters", "graph", "saved", "deep"})
 class State:
     """One run of one target."""
 
-    def __init__(self, start_ns: int) -> None:
+    def __init__(self, start_ns: int, before: Iterable[DeviceRecord] = ()) -> None:
+        """`start_ns` is the run's beginning on the monotonic clock; `before`: the devices as they were a moment ago."""
         self._start_ns = start_ns
         self.phase = Phase.STARTING
         self.phase_since = 0.0
         self.torch: str | None = None
         self.model: ModelRecord | None = None
         self.step: StepRecord | None = None
+        self.phased: StepRecord | None = None
+        """The newest step whose phases were measured."""
         self.moments: dict[str, dict[str, MemoryRecord]] = {}
         """Newest memory record by device and moment."""
         self.highest: dict[str, MemoryRecord] = {}
         """By device, the memory record whose tensors were most."""
-        self.devices: dict[str, DeviceRecord] = {}
+        self.devices = {one.device: replace(one, t=0.0, **_NO_TREE) for one in before if one.device == "cpu"}
         self.history: dict[str, History] = {}
         self.visible: dict[str, str] = {}
         self.end: EndRecord | None = None
@@ -82,13 +88,22 @@ class State:
         return []
 
     def _hello(self, t: float, message: wire.Hello) -> list[Record]:
-        self.torch = message.torch
+        self.torch = None if message.torch is None else harmless(message.torch, 40)
         for device in message.devices:
             if device.uuid is not None:
-                self.visible[device.uuid] = device.name
+                self.visible[harmless(device.uuid, 60)] = harmless(device.name, 20)
+        self._unmix()
         if self.phase in (Phase.STARTING, Phase.IMPORTING):
             self.enter(Phase.WAITING if message.torch else Phase.IMPORTING, t)
         return []
+
+    def _unmix(self) -> None:
+        """Forget samples kept under a name that torch gives to another GPU: before its word the names were a guess."""
+        told = {name: uuid.removeprefix("GPU-").removeprefix("MIG-") for uuid, name in self.visible.items()}
+        for name, sample in list(self.devices.items()):
+            if name in told and sample.uuid is not None and not sample.uuid.endswith(told[name]):
+                del self.devices[name]
+                self._then.pop(name, None)
 
     def enter(self, phase: Phase, t: float) -> None:
         """The session is in `phase` since `t`."""
@@ -102,7 +117,7 @@ class State:
             t=t,
             rank=message.rank,
             name=None if message.name is None else harmless(message.name, 200),
-            device=message.device,
+            device=None if message.device is None else harmless(message.device, 20),
             parameters=message.parameters,
             trainable_parameters=message.trainable_parameters,
             bytes=message.bytes,
@@ -160,7 +175,7 @@ class State:
         best = self.highest.get(record.device)
         if best is None or known(record.bytes) > known(best.bytes):
             self.highest[record.device] = record
-        self.history.setdefault(record.device, History()).add(record.t, record.bytes)
+        self.history.setdefault(record.device, History()).add(record.t, record.bytes, record.step)
 
     def _source(self, device: str) -> float | None:
         """When the figures around the tensors were read."""
@@ -209,6 +224,8 @@ class State:
             samples_per_second=batch / seconds if batch is not None and seconds > 0 else None,
             loss=message.loss,
         )
+        if any(value is not None for value in message.phases.values()):
+            self.phased = self.step
         self._rates.append((t, seconds * message.steps, message.steps))
         while self._rates[0][0] < t - _RATE_SECONDS:
             self._rates.popleft()

@@ -65,6 +65,7 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         highest=state.highest.get(device),
         theory=_theory(state, around, device),
         step=step,
+        phased=state.phased,
         steps_per_second=rate,
         samples_per_second=rate * step.batch_size if rate and step and step.batch_size else None,
         total_steps=total_steps,

@@ -24,6 +24,8 @@ from memtop.tui.screens.main import MainScreen
 from memtop.tui.theme import DEFAULT, themes
 from memtop.tui.view import View
 
+HURRY_SECONDS = 2.0
+"""How long after its start a run without figures of the device is drawn at every piece of news."""
 NOTICE_SECONDS = 8.0
 """How long a word to the person stays."""
 
@@ -101,6 +103,15 @@ class MemtopApp(App[int]):
             repaint = getattr(screen, "repaint", None)
             if repaint is not None:
                 repaint()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """The first figures of the device are drawn as they come, not an interval after an empty screen."""
+        first = self.screen_stack[0] if self.screen_stack else None
+        if self._bridge is not None and isinstance(first, MainScreen):
+            seen = first.now
+            if seen.now is None and seen.t < HURRY_SECONDS:
+                self._bridge.urge()
 
     def urge(self) -> None:
         """A key was pressed: show what it did now."""

@@ -31,7 +31,7 @@ MAIN: Final[list[BindingType]] = [
     _key("space", "pause", "pause", "training.pause", "Hold the training at its next step, or let it go on"),
     _key("r", "restart", "restart", "training.restart", "Begin this training anew"),
     _key("l", "log", "log", "log.toggle", "Write the records to a file in this folder, or stop"),
-    _key("m", "moment", "moment", "view.moment", "Show the newest figures, one moment of a step, or the highest"),
+    _key("m", "moment", "moment", "view.moment", "Where a step holds most, one moment of it, or the run's highest"),
     _key("v,enter", "details", "details", "view.details", "Every figure with its formula, lesson and machine", "v"),
     _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
 ]
@@ -44,7 +44,13 @@ EVERYWHERE: Final[list[BindingType]] = [
     _key("question_mark,f1", "help", "help", "app.help", "These keys", "?"),
     _key("q", "leave", "quit", "app.quit", "End the training and leave; the log stays"),
     Binding(
-        "ctrl+c", "leave", "quit", id="app.interrupt", tooltip="The same, from anywhere", priority=True, show=False
+        "ctrl+c",
+        "leave",
+        "quit",
+        id="app.interrupt",
+        tooltip="Leave, from anywhere",
+        priority=True,
+        show=False,
     ),
 ]
 """Keys of every full screen."""

@@ -9,8 +9,9 @@ from memtop.model.units import Unit
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import MONO
 
-MOMENTS: Final = ("now", "forward_end", "backward_end", "step_end", "highest")
-"""Which record bar and table show: the newest one, one of a step's moments, or that with the most tensors."""
+MOMENTS: Final = ("most", "forward_end", "backward_end", "step_end", "highest")
+"""Which record bar and table show: of the newest of each moment that with the most tensors, the newest of one moment,
+or that with the most tensors in the whole run (which `most` shows too once the run has ended)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class View:
 
     palette: Palette = MONO
     unit: Unit = "auto"
-    moment: str = "now"
+    moment: str = "most"
     ascii_only: bool = False
     """No character outside ASCII: a terminal without UTF-8."""
     keys: tuple[Key, ...] = ()

@@ -38,7 +38,7 @@ def test_every_file_that_runs_is_in_it(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for path in (*ROOT.glob("memtop/**/*"), *ROOT.glob("scenarios/**/*")):
         name = path.relative_to(ROOT).as_posix()
-        if path.is_file() and "__pycache__" not in name and path.suffix != ".jsonl":
+        if path.is_file() and "__pycache__" not in name and "/." not in name and path.suffix != ".jsonl":
             assert (f"memtop/{name}" if name.startswith("scenarios/") else name) in names
     assert {"memtop/py.typed", "memtop/probe/bootstrap/sitecustomize.py", "memtop/tui/app.tcss"} <= names
     for scenario in manifests.names():

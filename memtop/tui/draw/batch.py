@@ -63,8 +63,9 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     palette = view.palette
     found: list[tuple[str, Row]] = [("inputs", row) for row in _inputs(snapshot, width, view)]
     found.append(("pace", _pace(snapshot, width, palette)))
-    if snapshot.step is not None:
-        found += [("phases", row) for row in _phases(snapshot.step, width, palette)]
+    phased = snapshot.phased or snapshot.step
+    if phased is not None:
+        found += [("phases", row) for row in _phases(phased, width, palette)]
     found.append(("settings", _settings(snapshot, width, palette)))
     found.append(("model", _model(snapshot, width, view)))
     if any(loss is not None for loss in snapshot.loss_series):
@@ -147,7 +148,7 @@ def _settings(snapshot: Snapshot, width: int, palette: Palette) -> Row:
 
 def _setting(name: str, value: object, palette: Palette) -> Row:
     words = {True: "on", False: "off", None: "—"}.get(value, str(value)) if value in (True, False, None) else str(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and value not in ("on", "off", "none"):
         return [Segment(harmless(value), palette["text"])]
     return [Segment(f"{harmless(name).lower()} ", palette["dim"]), Segment(harmless(words), palette["text"])]
 

@@ -118,7 +118,8 @@ def _medium(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     rows = memory(snapshot, width, top, view)
     rest = height - top
     aside = max(50, width * 9 // 20)
-    first = min(rest - 6, max(7, rest // 2))
+    wanted = len(batch_panel.lines(snapshot, aside - 4, view)) + 2
+    first = max(rest // 2, min(wanted, rest - 7)) if not snapshot.gpus else min(rest - 6, max(7, rest // 2))
     left_width = width - aside
     graph = history(snapshot, left_width, max(5, rest - 6), view)
     words = output(snapshot, left_width, rest - len(graph), view)
@@ -128,14 +129,14 @@ def _medium(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
 
 
 def _wide(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
-    """200 x 60: memory over the whole width, three columns below."""
+    """200 x 60: memory over the whole width, three columns below; the output where GPUs would be if there is none."""
     top = _memory_height(snapshot, view, height, 22)
     rows = memory(snapshot, width, top, view)
     rest = height - top
     third = width * 3 // 10
     first = width - 2 * third
-    graph = history(snapshot, first, rest * 3 // 5, view)
-    words = output(snapshot, first, rest - len(graph), view)
+    graph = history(snapshot, first, rest * 3 // 5 if snapshot.gpus else rest, view)
+    graph += output(snapshot, first, rest - len(graph), view) if snapshot.gpus else []
     middle = batch_panel.batch(
         snapshot, third, min(len(batch_panel.lines(snapshot, third - 4, view)) + 2, rest // 2), view
     )
@@ -143,8 +144,9 @@ def _wide(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     middle += _lesson(snapshot, third, rest - len(middle), view)
     wanted = len(host_lines(snapshot, third - 4, view, wide=True)) + 2
     host = machine_panel.cpu(snapshot, third, min(wanted, rest - 5), view)
-    gpus = machine_panel.gpu(snapshot, third, rest - len(host), view)
-    return rows + beside([(first, graph + words), (third, middle), (third, host + gpus)], rest)
+    right = host + machine_panel.gpu(snapshot, third, rest - len(host) if snapshot.gpus else 4, view)
+    right += output(snapshot, third, rest - len(right), view) if not snapshot.gpus else []
+    return rows + beside([(first, graph), (third, middle), (third, right)], rest)
 
 
 def _lesson(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:

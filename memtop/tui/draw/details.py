@@ -55,7 +55,7 @@ def _text(words: str, width: int, view: View) -> list[Row]:
 
 def _notes(snapshot: Snapshot) -> list[str]:
     """What the records and the collectors say about themselves, each once."""
-    found = [note for moment in MOMENTS for note in getattr(record_of(snapshot, moment), "notes", ())]
+    found = [note for moment in (*MOMENTS, "now") for note in getattr(record_of(snapshot, moment), "notes", ())]
     found += [note for device in (snapshot.cpu, snapshot.gpu) if device is not None for note in device.notes]
     found += [f"log {log.path}: {log.note or log.error}" for log in snapshot.logs if log.note or log.error]
     return [harmless(note) for note in dict.fromkeys(found)]
@@ -65,8 +65,8 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     palette = view.palette
     column = SizeColumn(view.unit, figures_of(snapshot, "now").total)
     gap = 2 if column.width > 12 else 4
-    count = max(1, min(len(MOMENTS), (width - _NAME - 2) // (column.width + gap)))
-    shown = ("now", "highest", "forward_end", "backward_end", "step_end")[:count]
+    count = max(1, min(5, (width - _NAME - 2) // (column.width + gap)))
+    shown = ("forward_end", "backward_end", "step_end", "highest", "now")[:count]
     figures = {moment: figures_of(snapshot, moment).bytes for moment in shown}
     heads = "".join(right(moment.replace("_", " "), column.width + gap) for moment in shown)
     rows: list[Row] = [[Segment(" " * (2 + _NAME) + heads, palette["faint"])]]

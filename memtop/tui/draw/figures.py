@@ -12,6 +12,10 @@ from memtop.model.units import Unit, duration, size
 
 STALE = 3.0
 """Seconds after which a figure shows its age."""
+NOTHING_YET = "no tensor seen yet"
+_ORDER = {"forward_end": 0, "peak": 1, "backward_end": 2, "step_end": 3}
+_TELLING = {"activations": "forward_end", "inputs": "forward_end", "gradients": "backward_end"}
+"""The moment that a category's closed form speaks of; the others' holds from the first step's end on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,16 @@ def record_of(snapshot: Snapshot, moment: str) -> MemoryRecord | None:
     """The memory record that `view.moment` asks for."""
     if moment == "now":
         return snapshot.now
+    if moment == "most":
+        over = snapshot.highest if snapshot.phase is Phase.ENDED else None
+        return over or _fullest(snapshot) or snapshot.now
     return snapshot.highest if moment == "highest" else snapshot.moments.get(moment)
+
+
+def _fullest(snapshot: Snapshot) -> MemoryRecord | None:
+    """Of the newest record of each moment that with the most tensors; of equals the earliest in a step."""
+    records = sorted(snapshot.moments.values(), key=lambda record: _ORDER.get(record.moment, len(_ORDER)))
+    return max(records, key=lambda record: tensors_of(record.bytes) or 0, default=None)
 
 
 def figures_of(snapshot: Snapshot, moment: str) -> Figures:
@@ -48,17 +61,23 @@ def figures_of(snapshot: Snapshot, moment: str) -> Figures:
     record = record_of(snapshot, moment)
     if record is None:
         return _outside(snapshot, moment)
-    words = record.moment.replace("_", " ")
-    prefix = "highest, " if moment == "highest" else ""
+    tensors = tensors_of(record.bytes)
+    over = snapshot.phase is Phase.ENDED and record is snapshot.highest
+    top = moment == "highest" or (moment == "most" and over)
     return Figures(
         order=of_device(record.device),
         bytes=record.bytes,
         total=record.device_total,
-        tensors=tensors_of(record.bytes),
-        says=f"{prefix}{words} of step {record.step:,}",
-        age=None if moment == "highest" else max(0.0, snapshot.t - record.t),
+        tensors=tensors,
+        says=NOTHING_YET if tensors is None else _says(record, top),
+        age=None if top else max(0.0, snapshot.t - record.t),
         notes=tuple(record.notes),
     )
+
+
+def _says(record: MemoryRecord, top: bool) -> str:
+    prefix = "highest, " if top else ""
+    return f"{prefix}{record.moment.replace('_', ' ')} of step {record.step:,}"
 
 
 def _outside(snapshot: Snapshot, moment: str) -> Figures:
@@ -67,7 +86,7 @@ def _outside(snapshot: Snapshot, moment: str) -> Figures:
     cuda = snapshot.device.startswith("cuda")
     device = snapshot.gpu if cuda else snapshot.cpu
     waits = snapshot.phase in (Phase.STARTING, Phase.IMPORTING, Phase.WAITING)
-    says = "no tensor yet" if waits else f"no figure at {moment.replace('_', ' ')}"
+    says = NOTHING_YET if waits else f"no figure at {moment.replace('_', ' ')}"
     if device is None or device.memory_total is None or device.memory_free is None:
         return Figures(order=order, bytes={}, total=None, tensors=None, says=says, age=None)
     own = _gpu_own(device) if cuda else device.tree_pss or device.tree_rss
@@ -86,13 +105,10 @@ def _gpu_own(device: DeviceRecord) -> int | None:
 
 
 def measured(snapshot: Snapshot, category: str) -> tuple[int | None, str]:
-    """A category at its highest among the newest record of each moment, and which moment that is."""
-    best: tuple[int | None, str] = (None, "")
-    for record in (*snapshot.moments.values(), snapshot.now):
-        value = None if record is None else record.bytes.get(category)
-        if record is not None and value is not None and (best[0] is None or value > best[0]):
-            best = value, record.moment.replace("_", " ")
-    return best
+    """A category in the newest record of the moment that its closed form speaks of, and which moment that is."""
+    moment = _TELLING.get(category, "step_end")
+    record = snapshot.moments.get(moment)
+    return (None if record is None else record.bytes.get(category)), moment
 
 
 def age_text(age: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
@@ -9,7 +10,7 @@ from memtop.model.records import DeviceRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.specs import GpuSpec
 from memtop.model.text import harmless
-from memtop.tui.draw.cells import cut
+from memtop.tui.draw.cells import wrap
 from memtop.tui.draw.facts import LABEL, Ranked, label, of, percent, with_meter, words
 from memtop.tui.view import View
 
@@ -24,8 +25,7 @@ def gpu_lines(snapshot: Snapshot, width: int, view: View) -> list[Ranked]:
     palette = view.palette
     spec, now = spec_of(snapshot), snapshot.gpu
     if spec is None:
-        note = harmless(snapshot.gpu_note or "no reading yet")
-        return [(5, [label("GPU", palette), Segment(cut(note, width - LABEL), palette["dim"])])]
+        return _none(harmless(snapshot.gpu_note or "no reading yet"), width, view)
     lines: list[Ranked] = [(2, [label("GPU", palette), *words(_gpu_spec(spec), width - LABEL, palette, "text")])]
     if now is not None:
         lines += _gpu_now(now, spec, width, view)
@@ -41,6 +41,17 @@ def gpu_lines(snapshot: Snapshot, width: int, view: View) -> list[Ranked]:
         seen = other.visible_as or "hidden from the target"
         lines.append((8, [label("", palette), *words([name, seen, units.size(other.memory)], width - LABEL, palette)]))
     return lines
+
+
+def _none(note: str, width: int, view: View) -> list[Ranked]:
+    """Why there is no GPU: whole where there is room, else what comes before the colon."""
+    palette, room = view.palette, width - LABEL
+    if cell_len(note) <= room:
+        return [(3, [label("GPU", palette), Segment(note, palette["dim"])])]
+    head, _, rest = min((note.partition(": "), note.partition(" (")), key=lambda parts: len(parts[0]))
+    lines = [head, *wrap(rest, room)] if rest and cell_len(head) <= room else wrap(note, room)
+    rows = [[label("" if index else "GPU", palette), Segment(line, palette["dim"])] for index, line in enumerate(lines)]
+    return [(3 if index == 0 else 6, row) for index, row in enumerate(rows)]
 
 
 def _gpu_now(now: DeviceRecord, spec: GpuSpec, width: int, view: View) -> list[Ranked]:

@@ -39,7 +39,7 @@ def header(snapshot: Snapshot, width: int, view: View) -> Row:
     palette = view.palette
     end = recording(snapshot, palette, max(16, width // 5))
     brand = Segment(" memtop ", palette["brand"])
-    parts = _who(snapshot, palette) + (_pace(snapshot, palette) if _runs(snapshot) else [])
+    parts = _who(snapshot, palette) + (_pace(snapshot, palette, width >= 100) if _runs(snapshot) else [])
     room = width - row_width(end) - 10
     if room < row_width(join(parts[:3], 999, Segment(" · "))):
         end, room = [], width - 9
@@ -66,14 +66,16 @@ def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
     return parts
 
 
-def _pace(snapshot: Snapshot, palette: Palette) -> list[Row]:
+def _pace(snapshot: Snapshot, palette: Palette, wide: bool) -> list[Row]:
+    """Without samples a second where it is narrow: the batch's line has them."""
     step = snapshot.step
     assert step is not None
     total = None if snapshot.total_steps is None else f"{snapshot.total_steps:,}"
     count = f"{step.step:,}".rjust(len(total) if total else 6)
     parts = [_item("step ", count + (f"/{total}" if total else ""), "", palette)]
     parts += [_item("", units.rate(snapshot.steps_per_second).rjust(4), " step/s", palette)]
-    parts += [_item("", units.rate(snapshot.samples_per_second).rjust(5), " samples/s", palette)]
+    if wide:
+        parts += [_item("", units.rate(snapshot.samples_per_second).rjust(5), " samples/s", palette)]
     parts += [_item("loss ", "—" if step.loss is None else f"{step.loss:.4g}".ljust(6), "", palette)]
     if snapshot.eta is not None and snapshot.phase is Phase.TRAINING:
         parts += [_item("ETA ", units.duration(snapshot.eta).rjust(6), "", palette)]
@@ -86,12 +88,13 @@ def _item(before: str, figure: str, after: str, palette: Palette) -> Row:
 
 def recording(snapshot: Snapshot, palette: Palette, width: int) -> Row:
     """Whether a log is written, and where."""
-    if not snapshot.logs:
+    logs = [log for log in snapshot.logs if not (log.closed and log.ok)]
+    if not logs:
         return [Segment("○ no log ", palette["faint"])]
-    broken = next((log for log in snapshot.logs if not log.ok), None)
+    broken = next((log for log in logs if not log.ok), None)
     if broken is not None:
         return [Segment(cut(f"✖ log: {harmless(broken.error or 'failed')}", width - 1) + " ", palette["bad"])]
-    names = ", ".join(PurePath(harmless(log.path)).name or "-" for log in snapshot.logs)
+    names = ", ".join(PurePath(harmless(log.path)).name or "-" for log in logs)
     return [Segment("● ", palette["bad"]), Segment(_middle(names, width - 3) + " ", palette["text"])]
 
 

@@ -54,7 +54,7 @@ def _heading(words: str, palette: Palette) -> list[Row]:
 
 
 def _columns(lines: Sequence[Line], width: int, palette: Palette) -> list[Row]:
-    count = 2 if width >= 90 else 1
+    count = 2 if width >= 150 else 1
     room = width // count
     cells = [_line(line, room, palette) for line in lines]
     height = -(-len(cells) // count)

@@ -25,18 +25,21 @@ def history(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
         [_with_axis(row, y, rows, top, axis, view) for y, row in enumerate(graph)] if top else _empty(snapshot, palette)
     )
     span = units.duration(slots * snapshot.series_seconds)
-    title = [Segment("Tensors ", palette["title"]), Segment(f"last {span}", palette["dim"])]
-    return panel(title, _aside(snapshot, slots, view), body, width, height, palette)
+    words = f"each at its highest, last {span}"
+    title = [Segment("Tensors ", palette["title"]), Segment(words, palette["dim"])]
+    return panel(title, _aside(snapshot, slots, width - len(words) - 16, view), body, width, height, palette)
 
 
-def _aside(snapshot: Snapshot, slots: int, view: View) -> Row:
+def _aside(snapshot: Snapshot, slots: int, room: int, view: View) -> Row:
     """Categories have their highest at different moments: their stack may be above what lived together, so say that."""
     together = [value for value in list(snapshot.series.get("tensors", ()))[-slots:] if value is not None]
     if not together:
         return []
-    palette = view.palette
-    each = f"each at its highest per {units.duration(snapshot.series_seconds)} · together at most "
-    return [Segment(each, palette["dim"]), Segment(units.size(max(together), view.unit), palette["text"])]
+    palette, most = view.palette, units.size(max(together), view.unit)
+    for words in ("together at most ", "together ≤ ", "≤ "):
+        if len(words) + len(most) <= room:
+            return [Segment(words, palette["dim"]), Segment(most, palette["text"])]
+    return []
 
 
 def _with_axis(row: Row, y: int, rows: int, top: int, axis: int, view: View) -> Row:

@@ -26,6 +26,9 @@ _ISA = (
 """Instruction sets as people know them, by the kernel's flags."""
 
 
+_FEW_CORES = 8
+
+
 def host_lines(snapshot: Snapshot, width: int, view: View, wide: bool = False) -> list[Ranked]:
     """CPU, cores, RAM, the target's processes, limits; with `wide` its caches and instruction sets too."""
     palette, now = view.palette, snapshot.cpu
@@ -36,8 +39,9 @@ def host_lines(snapshot: Snapshot, width: int, view: View, wide: bool = False) -
             lines += _more_spec(snapshot.host, width, palette)
     if now is None:
         return [*lines, (1, [label("", palette), Segment("— no reading yet", palette["faint"])])]
-    lines.append((0, _busy(now, width, palette)))
-    if now.per_core and len(now.per_core) > 1:
+    few = len(now.per_core or ()) <= _FEW_CORES
+    lines.append((0, _busy(now, width, palette, few)))
+    if now.per_core and not few:
         lines.append((4, [label("cores", palette), *cores(now.per_core, width - LABEL, palette)]))
     lines.append((1, _ram(snapshot, width, view)))
     lines.append((2, _tree(snapshot, width, view)))
@@ -80,8 +84,11 @@ def _short_cpu(name: str) -> str:
     return " ".join(name.split("@")[0].split())
 
 
-def _busy(now: DeviceRecord, width: int, palette: Palette) -> Row:
+def _busy(now: DeviceRecord, width: int, palette: Palette, few: bool) -> Row:
+    """The load of all cores; few cores stand each beside it."""
     row = [label("load", palette), *percent(now.utilization, palette)]
+    if few and len(now.per_core or ()) > 1:
+        row += [Segment(" "), *cores(now.per_core or (), _FEW_CORES, palette)]
     parts = [
         None if now.clock_sm_mhz is None else f"{now.clock_sm_mhz / 1000:.2f} GHz",
         None if now.temperature is None else f"{now.temperature:.0f} °C",

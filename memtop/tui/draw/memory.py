@@ -9,9 +9,10 @@ from rich.segment import Segment
 from memtop.model import units
 from memtop.model.categories import TENSORS
 from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
 from memtop.tui.draw.bar import Part, bar, parts
-from memtop.tui.draw.cells import Row, join, spread
-from memtop.tui.draw.figures import Figures, age_text, figures_of, tensors_of
+from memtop.tui.draw.cells import Row, cut, join, spread
+from memtop.tui.draw.figures import NOTHING_YET, Figures, age_text, figures_of, tensors_of
 from memtop.tui.draw.panel import panel
 from memtop.tui.draw.table import table
 from memtop.tui.palette import LETTERS, title
@@ -63,7 +64,9 @@ def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: in
         ], set()
     lengths = parts(figures.bytes, figures.order)
     rows, drawn = bar(lengths, width, view.palette, _labels(lengths, figures.total, view, thick))
-    if figures.tensors is None or figures.tensors > ZOOM_BELOW * figures.total:
+    if figures.tensors is None:
+        return rows + _nothing_yet(snapshot, width, view, thick), drawn
+    if figures.tensors > ZOOM_BELOW * figures.total:
         return rows, drawn
     scale, inner = _enlarged(snapshot, figures)
     if not scale:
@@ -71,6 +74,16 @@ def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: in
     rows.append(_caption(figures, scale, width, view))
     more, visible = bar(inner, width, view.palette, _labels(inner, scale, view, thick))
     return rows + more, drawn | visible
+
+
+def _nothing_yet(snapshot: Snapshot, width: int, view: View, thick: int) -> list[Row]:
+    """The place of the tensors' own bar before there are any, so that nothing jumps when they come."""
+    palette = view.palette
+    words = cut(harmless(snapshot.phase_text) or NOTHING_YET, max(0, width - 20))
+    line = palette["border"]
+    start = [Segment("╰─ ", line), Segment("tensors ", palette["dim"]), Segment(f"{words} ", palette["warn"])]
+    caption = spread(start, [Segment("─╯", line)], width, Segment("─", line))
+    return [caption, *([[Segment(" " * width, palette.fill("gap"))]] * thick)]
 
 
 def _enlarged(snapshot: Snapshot, figures: Figures) -> tuple[int, list[Part]]:

@@ -18,7 +18,7 @@ def spark(values: Sequence[int | float | None], width: int) -> str:
     shown = list(values)[-width:]
     known = [value for value in shown if value is not None]
     top = max(known, default=0)
-    flat = top <= 0 or min(known) >= 0.995 * top
+    flat = top <= 0 or _level(min(known), top, False) == LEVELS[8]
     text = "".join(" " if value is None else _level(value, top, flat) for value in shown)
     return text.rjust(width)
 

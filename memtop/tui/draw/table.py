@@ -13,14 +13,16 @@ from memtop.model.categories import TENSORS
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, fit, left, right
-from memtop.tui.draw.figures import Figures, SizeColumn, measured, tensors_of
+from memtop.tui.draw.figures import Figures, SizeColumn, measured, record_of, tensors_of
 from memtop.tui.draw.spark import spark
 from memtop.tui.palette import LETTERS, title
 from memtop.tui.view import View
 
 _NAME = 15
 _SUMS = ("tensors", "device")
-_HEADS = {"now": "now", "forward_end": "forward end", "backward_end": "backward end", "step_end": "step end"}
+HEADS = {"forward_end": "fwd end", "backward_end": "bwd end", "step_end": "step end"}
+_UNKNOWN_WHY = {"temporaries": "needs a deep look", "other_tensors": "needs a deep look"}
+"""Why a category is unknown, where the way of measuring is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def table(
 ) -> list[Row]:
     """At most `height` rows of exactly `width` cells. Figures that find no row are summed in one: they still add up."""
     layout = _layout(width, view, figures.total)
-    rows = [_head(snapshot, layout, view)] if height > 3 else []
+    rows = [_head(snapshot, figures, layout, view)] if height > 3 else []
     names, dropped = _chosen(snapshot, figures, height - len(rows))
     for name in names:
         if name in _SUMS:
@@ -98,9 +100,10 @@ def _rest_line(figures: Figures, dropped: Sequence[str], layout: _Layout, view: 
     return [Segment(f"… {words}  {layout.size.text(whole)}", view.palette["dim"])]
 
 
-def _head(snapshot: Snapshot, layout: _Layout, view: View) -> Row:
+def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> Row:
+    record = record_of(snapshot, view.moment)
     dim = view.palette["faint"]
-    now = _HEADS.get(view.moment, "now") if view.moment != "highest" else "highest"
+    now = "now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment)
     text = " " * (2 + _NAME) + "  " + right(now, layout.size.width) + "  " + right("highest", layout.size.width)
     text += "  " + right("share", 7) if layout.share else ""
     if layout.history:
@@ -124,9 +127,20 @@ def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view
     if layout.share:
         whole = figures.tensors if name in TENSORS else figures.total
         row += [Segment("  " + _share(value, whole), palette["dim"] if value else palette["faint"])]
+    if value is None and highest is None and figures.tensors is not None and name in _UNKNOWN_WHY:
+        return row + _why(name, layout, view)
     if layout.history:
         row += [Segment("  "), Segment(spark(snapshot.series.get(name, ()), layout.history), palette.ink(name))]
-    return row + (_theory(snapshot, name, layout, view) if layout.theory else [])
+    return row + (_theory(snapshot, name, value, layout, view) if layout.theory else [])
+
+
+def _why(name: str, layout: _Layout, view: View) -> Row:
+    """Why there is no figure, in the last column that is wide enough for it."""
+    before = layout.history + 4 + layout.size.width if layout.theory else 0
+    words = _UNKNOWN_WHY[name]
+    if not layout.theory and layout.history:
+        words = left(words, layout.history)
+    return [Segment(" " * (2 + before) + words, view.palette["faint"])] if layout.history else []
 
 
 def _figure_style(value: int | None, quiet: Style, unknown: Style) -> Style:
@@ -140,7 +154,8 @@ def _share(value: int | None, whole: int | None) -> str:
     return right(units.percent(value, whole if whole and whole > 0 else None), 7)
 
 
-def _theory(snapshot: Snapshot, name: str, layout: _Layout, view: View) -> Row:
+def _theory(snapshot: Snapshot, name: str, shown: int | None, layout: _Layout, view: View) -> Row:
+    """What the closed form says, and how the moment it speaks of compares. `shown` is the first column's figure."""
     palette = view.palette
     theory = snapshot.theory.get(name)
     if theory is None:
@@ -149,13 +164,15 @@ def _theory(snapshot: Snapshot, name: str, layout: _Layout, view: View) -> Row:
     value, moment = measured(snapshot, name)
     if value is None:
         return [*row, Segment("  " + left(theory.why, layout.note), palette["faint"])]
+    when = HEADS[moment]
     if value == theory.bytes:
-        words = f"{harmless(theory.why)}"
+        other = value != shown
+        words = (f"at {when}: " if other else "") + harmless(theory.why)
         return [*row, Segment("  = ", palette["good"]), Segment(left(words, layout.note - 2), palette["faint"])]
     off = value - theory.bytes
     near = abs(off) <= max(64, theory.bytes // 100)
     words = f"{'+' if off > 0 else '−'}{units.size(abs(off), view.unit)}"
-    rest = left(f" at {moment} · {harmless(theory.why)}", layout.note - len(words))
+    rest = left(f" at {when}: {harmless(theory.why)}", layout.note - len(words))
     return [*row, Segment(f"  {words}", palette["dim" if near else "warn"]), Segment(rest, palette["faint"])]
 
 
@@ -175,6 +192,6 @@ def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout,
     elif layout.history:
         row += [Segment(" " * (2 + layout.history))]
     if layout.theory and tensors:
-        words = "shares below are of the device" if now is not None and layout.note >= 30 else ""
+        words = "from here on shares of the device" if now is not None and layout.note >= 33 else ""
         row += [Segment("  " + right("", layout.size.width) + "  " + left(words, layout.note), palette["faint"])]
     return row

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 _LARGEST = 2**31
 """Batch sizes above this are refused: no loader takes them."""
 
+_MOMENT_WORDS = {
+    "most": "the moment of a step where the tensors are most",
+    "forward_end": "the end of forward: activations are complete",
+    "backward_end": "the end of backward: gradients are complete, activations are gone",
+    "step_end": "the end of the step: the optimizer has run",
+    "highest": "the highest of the whole run",
+}
+
 _parsed = lru_cache(maxsize=64)(parse)
 
 
@@ -197,7 +205,7 @@ class MainScreen(Screen[None]):
     def action_log(self) -> None:
         """Begin a log in this folder, or end those that are written."""
         session, tell = self.memtop.session, self.memtop.tell
-        if any(log.ok for log in self.now.logs):
+        if any(log.ok and not log.closed for log in self.now.logs):
             session.stop_logs()
             tell("log closed")
         else:
@@ -210,12 +218,12 @@ class MainScreen(Screen[None]):
     # -- other views -------------------------------------------------------------------------------------------------
 
     def action_moment(self) -> None:
-        """The next of: newest, each moment of a step, the highest."""
+        """The next of: where a step holds most, each moment of a step, the highest of the run."""
         view = self.memtop.view
         place = MOMENTS.index(view.moment) if view.moment in MOMENTS else 0
         moment = MOMENTS[(place + 1) % len(MOMENTS)]
         self.memtop.look(moment=moment)
-        self.memtop.tell("showing the newest figures" if moment == "now" else f"showing: {moment.replace('_', ' ')}")
+        self.memtop.tell(f"showing {_MOMENT_WORDS[moment]}")
 
     def action_details(self) -> None:
         """Every figure and where it comes from."""

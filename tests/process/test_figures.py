@@ -1,0 +1,169 @@
+"""The figures of the scenarios, from the logs of real headless runs on the CPU, against closed forms.
+
+Activations at `forward_end` hold 4 bytes of the live loss. The scripts keep no logits. Halves of the stack are seen
+whole, the inputs that its checkpoints keep included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from memtop.model import categories
+from memtop.sinks.schema import log_schema
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 120
+STEPS = 4
+LOSS = 4
+"""One float32: the loss lives while backward begins."""
+
+Log = list[dict[str, Any]]
+
+RUNS: dict[str, list[str]] = {
+    "mlp-mnist": ["mlp-mnist", "--batch-size", "64", "--set", "optimizer=adam"],
+    "mlp-cifar": ["mlp-cifar", "--batch-size", "64", "--set", "optimizer=sgd"],
+    "cnn": ["cnn", "--batch-size", "64", "--set", "optimizer=momentum"],
+    "stack": ["deep-stack", "--batch-size", "32"],
+    "segments": ["deep-stack", "--batch-size", "32", "--set", "checkpoint=segments=2"],
+    "halves": ["deep-stack", "--batch-size", "32", "--set", "checkpoint=halves"],
+}
+
+EXPECTED: dict[str, dict[str, int]] = {
+    "mlp-mnist": {
+        "parameters": 407_080,
+        "buffers": 0,
+        "optimizer_state": 814_176,
+        "inputs": 64 * 3136 + 64 * 8,
+        "activations": 64 * 128 * 4 + 64 * 10 * 4 + 4 + LOSS,
+    },
+    "mlp-cifar": {
+        "parameters": 1_578_536,
+        "buffers": 0,
+        "optimizer_state": 0,
+        "inputs": 64 * 12_288 + 64 * 8,
+        "activations": 64 * 128 * 4 + 64 * 10 * 4 + 4 + LOSS,
+    },
+    "cnn": {
+        "parameters": 456_744,
+        "buffers": 1_816,
+        "optimizer_state": 456_744,
+        "inputs": 64 * 12_288 + 64 * 8,
+        "activations": 40_374_536,
+    },
+    "stack": {
+        "parameters": 440_000,
+        "buffers": 0,
+        "optimizer_state": 2 * 440_000 + 4 * 2000,
+        "inputs": 32 * 40 + 32 * 8,
+        "activations": 1000 * 32 * 40 + 4 + LOSS,
+    },
+}
+EXPECTED["segments"] = {**EXPECTED["stack"], "activations": 641_280 + 4 + LOSS}
+EXPECTED["halves"] = {**EXPECTED["stack"], "activations": 3 * 32 * 40 + 4 + LOSS}
+
+
+def run(arguments: list[str]) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "memtop", "--headless", "--scenario", *arguments]
+    command += ["--steps", str(STEPS), "--device", "cpu", "--log", "-"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def logs() -> dict[str, Log]:
+    """Each run's log, two runs at a time."""
+    pytest.importorskip("torch", reason="scenarios need torch")
+    with ThreadPoolExecutor(2) as pool:
+        ended = dict(zip(RUNS, pool.map(run, RUNS.values()), strict=True))
+    for name, (status, _, err) in ended.items():
+        assert status == 0, f"{name}: {err}"
+    return {name: [json.loads(line) for line in out.splitlines()] for name, (_, out, _) in ended.items()}
+
+
+def at(log: Log, moment: str, step: int) -> dict[str, int | None]:
+    (found,) = [r["bytes"] for r in log if r["kind"] == "memory" and (r["moment"], r["step"]) == (moment, step)]
+    sizes: dict[str, int | None] = found
+    return sizes
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_bytes_by_category(logs: dict[str, Log], name: str) -> None:
+    expected, log = EXPECTED[name], logs[name]
+    second = at(log, "forward_end", 2)
+    assert {category: second[category] for category in expected} == expected
+    assert second["gradients"] == 0
+    first = at(log, "forward_end", 1)
+    assert first["optimizer_state"] == 0
+    assert first["activations"] == expected["activations"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_backward_frees_activations_and_leaves_gradients(logs: dict[str, Log], name: str) -> None:
+    for moment in ("backward_end", "step_end"):
+        for step in (1, 2):
+            after = at(logs[name], moment, step)
+            assert after["gradients"] == after["parameters"] == EXPECTED[name]["parameters"]
+            assert after["activations"] == LOSS
+    assert at(logs[name], "step_end", 1)["optimizer_state"] == EXPECTED[name]["optimizer_state"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_not_known_is_null(logs: dict[str, Log], name: str) -> None:
+    for record in logs[name]:
+        if record["kind"] == "memory":
+            assert tuple(record["bytes"]) == categories.CPU
+            assert record["bytes"]["temporaries"] is record["bytes"]["other_tensors"] is None
+            assert (record["allocated"], record["reserved"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_parts_are_the_whole_in_every_record(logs: dict[str, Log], name: str) -> None:
+    seen = [record for record in logs[name] if record["kind"] == "memory"]
+    assert len(seen) >= 6
+    for record in seen:
+        values = [value for value in record["bytes"].values() if value is not None]
+        assert all(isinstance(value, int) for value in values)
+        assert record["device_total"] == sum(values)
+        assert record["bytes"]["unbacked"] <= 0
+        assert all(record["bytes"][outside] >= 0 for outside in ("runtime", "other_processes", "free"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_line_is_in_the_schema_and_the_last_is_the_end(logs: dict[str, Log], name: str) -> None:
+    validator = Draft202012Validator(log_schema())
+    for record in logs[name]:
+        validator.validate(record)
+    end = logs[name][-1]
+    assert (end["kind"], end["exit_code"], end["signal"], end["steps"]) == ("end", 0, None, STEPS)
+    assert end["dropped"] == 0
+    assert sum(record["steps"] for record in logs[name] if record["kind"] == "step") == STEPS
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "inputs"),
+    [
+        ("mlp-mnist", 101_770, [[64, 1, 28, 28], [64]]),
+        ("mlp-cifar", 394_634, [[64, 3, 32, 32], [64]]),
+        ("cnn", 114_186, [[64, 3, 32, 32], [64]]),
+        ("stack", 110_000, [[32, 10], [32]]),
+    ],
+)
+def test_the_model(logs: dict[str, Log], name: str, parameters: int, inputs: list[list[int]]) -> None:
+    (model,) = [record for record in logs[name] if record["kind"] == "model"]
+    assert (model["parameters"], model["trainable_parameters"]) == (parameters, parameters)
+    assert model["bytes"]["parameters"] == 4 * parameters
+    assert model["bytes"]["buffers"] == EXPECTED[name]["buffers"]
+    assert [one["shape"] for one in model["inputs"]] == inputs
+    assert [one["dtype"] for one in model["inputs"]] == ["float32", "int64"]

@@ -1,0 +1,258 @@
+"""Where a step begins and ends, by real optimizers of torch."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the probe lives in a process that has torch")
+
+from torch.optim import SGD, optimizer  # noqa: E402
+
+from memtop.probe import steps as probe_steps  # noqa: E402
+
+
+class Diary:
+    """Writes down what it is told; fails where it is asked to."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.fails_at = ""
+
+    def _note(self, what: str) -> None:
+        self.told.append(what)
+        if what == self.fails_at:
+            raise RuntimeError("planted")
+
+    def backward_begins(self, roots: list[Any]) -> None:
+        self._note("backward")
+
+    def optimizer_begins(self, optimizer: Any) -> None:
+        self._note("begins")
+
+    def optimizer_ended(self, optimizer: Any) -> None:
+        self._note("ended")
+
+    def step_ended(self) -> None:
+        self._note("step")
+
+    def quiet_step(self) -> None:
+        self._note("quiet")
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.diary = Diary()
+        self.errors: list[Exception] = []
+        self.steps = probe_steps.Steps(self.diary, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self.errors.append(error)
+        self.steps.remove()
+
+    @property
+    def told(self) -> list[str]:
+        """What was told since the last time."""
+        told, self.diary.told = self.diary.told, []
+        return told
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    hooks = [dict(each) for each in (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)]
+    backward = torch.autograd.backward
+    watched = Watched()
+    watched.steps.install()
+    yield watched
+    watched.steps.remove()
+    assert torch.autograd.backward is backward
+    for each, before in zip(
+        (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks), hooks, strict=True
+    ):
+        each.clear()
+        each.update(before)
+
+
+ONE = ["begins", "ended", "step"]
+
+
+def weights() -> list[Any]:
+    parameter = torch.nn.Parameter(torch.ones(3))
+    parameter.grad = torch.ones(3)
+    return [parameter]
+
+
+class Inner(SGD):
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class Outer(Inner):
+    """Calls its parent's step, and another optimizer's."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, lr=0.1)
+        self.other = SGD(weights(), lr=0.1)
+
+    def step(self, closure: Any = None) -> Any:
+        self.other.step()
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("kind", [Inner, Outer])
+def test_nested_and_super_calls_are_one_step(watched: Watched, kind: Any) -> None:
+    SGD(weights(), lr=0.1)  # its class's step is wrapped as well from here on
+    Inner(weights(), lr=0.1)
+    outer = kind(weights(), **({} if kind is Outer else {"lr": 0.1}))
+    for _ in range(2):
+        outer.step()
+        assert watched.told == ONE
+    watched.steps.quiet = True
+    outer.step()
+    assert watched.told == ["quiet"]
+    assert not watched.errors
+
+
+def test_after_a_step_that_raises_the_next_one_counts(watched: Watched) -> None:
+    opt = Outer(weights())
+    opt.step()
+    assert watched.told == ONE
+
+    def fails() -> float:
+        raise ZeroDivisionError
+
+    for quiet in (False, True):
+        watched.steps.quiet = quiet
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                opt.step(fails)
+        assert "step" not in watched.told
+        opt.step()
+        assert watched.told[-1] == ("quiet" if quiet else "step")
+        opt.step()
+        assert watched.told == (["quiet"] if quiet else ONE)
+
+
+def test_of_several_optimizers_the_one_seen_first_closes_the_step(watched: Watched) -> None:
+    first, second = SGD(weights(), lr=0.1), torch.optim.Adam(weights())
+    first.step()
+    assert watched.told == ONE
+    second.step()
+    assert watched.told == ["begins", "ended"]
+    second.step()
+    first.step()
+    assert watched.told == ["begins", "ended", *ONE]
+    watched.steps.quiet = True
+    second.step()
+    assert watched.told == []
+    first.step()
+    assert watched.told == ["quiet"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_when_the_first_optimizer_is_gone_the_next_one_takes_its_place(watched: Watched, quiet: bool) -> None:
+    first, second = SGD(weights(), lr=0.1), SGD(weights(), lr=0.1)
+    first.step()
+    assert watched.told == ONE
+    del first
+    gc.collect()
+    watched.steps.quiet = quiet
+    second.step()
+    assert watched.told == (["quiet"] if quiet else ONE)
+
+
+def test_lbfgs_is_one_step_however_often_it_evaluates(watched: Watched) -> None:
+    watched.steps.watch_backward(True)
+    parameter = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+    opt = torch.optim.LBFGS([parameter], max_iter=7)
+    calls = 0
+
+    def closure() -> Any:
+        nonlocal calls
+        calls += 1
+        opt.zero_grad()
+        loss = (parameter**4).sum()
+        loss.backward()
+        return loss
+
+    opt.step(closure)
+    assert calls > 2
+    assert watched.told == ["begins", *["backward"] * calls, "ended", "step"]
+
+
+def test_the_wrap_around_backward_comes_and_goes(watched: Watched) -> None:
+    original = torch.autograd.backward
+    watched.steps.watch_backward(True)
+    wrap = torch.autograd.backward
+    assert wrap is not original
+    watched.steps.watch_backward(True)
+    assert torch.autograd.backward is wrap
+    weight = weights()[0]
+    weight.sum().backward()
+    torch.autograd.backward([(weight * 2).sum()])
+    torch.autograd.backward(tensors=(weight * 2).sum())
+    assert watched.told == ["backward"] * 3
+    assert weight.grad.tolist() == [6.0] * 3
+    watched.steps.watch_backward(False)
+    assert torch.autograd.backward is original
+    weight.sum().backward()
+    assert watched.told == []
+
+
+def test_somebody_elses_wrap_of_backward_is_left_alone(watched: Watched) -> None:
+    original = torch.autograd.backward
+    watched.steps.watch_backward(True)
+    ours = torch.autograd.backward
+    calls = []
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return ours(*args, **kwargs)
+
+    torch.autograd.backward = theirs
+    try:
+        watched.steps.watch_backward(False)
+        assert torch.autograd.backward is theirs
+        weights()[0].sum().backward()
+        assert (calls, watched.told) == ([1], [])
+    finally:
+        torch.autograd.backward = original
+
+
+def test_what_backward_raises_is_the_persons(watched: Watched) -> None:
+    watched.steps.watch_backward(True)
+    loss = weights()[0].prod()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        loss.backward()
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.ones(1).backward()
+    assert not watched.errors
+
+
+@pytest.mark.parametrize("moment", ["backward", "begins", "ended", "step", "quiet"])
+def test_a_failure_ends_the_watching_and_nothing_else(watched: Watched, moment: str) -> None:
+    """A person's own hooks are registered after ours: they must all run, in the step that fails as well."""
+    seen: list[str] = []
+    theirs = [
+        optimizer.register_optimizer_step_pre_hook(lambda *_: seen.append("pre")),
+        optimizer.register_optimizer_step_post_hook(lambda *_: seen.append("post")),
+    ]
+    watched.steps.watch_backward(True)
+    watched.steps.quiet = moment == "quiet"
+    watched.diary.fails_at = moment
+    opt = SGD(parameters := weights(), lr=1.0)
+    for _ in range(3):
+        opt.zero_grad()
+        parameters[0].sum().backward()
+        opt.step()
+    assert parameters[0].tolist() == [-2.0] * 3
+    assert seen == ["pre", "post"] * 3
+    assert [str(error) for error in watched.errors] == ["planted"]
+    assert watched.told.count(moment) == 1
+    assert watched.told == []
+    for handle in theirs:
+        handle.remove()

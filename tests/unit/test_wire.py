@@ -1,0 +1,116 @@
+"""The probe's plain records and the monitor's strict types, held together: a real probe on a real training step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+torch = pytest.importorskip("torch", reason="the probe lives in a process that has torch")
+
+from torch.optim import optimizer as hooks  # noqa: E402
+from torch.utils.data import dataloader  # noqa: E402
+
+from memtop.probe import runtime, wire  # noqa: E402
+from memtop.protocol import records  # noqa: E402
+
+BUILT: dict[str, dict[str, Any]] = {
+    "hello": wire.hello(None),
+    "event": wire.event("oom", "no memory", bytes=1),
+    "ack": wire.ack(1, 2),
+    "fault": wire.fault(1, "no", None),
+    "bye": wire.bye(1, 0.5, 7, 0),
+}
+
+
+class Link:
+    """A transport that keeps what it is given."""
+
+    alive, spent_ns, dropped = True, 0, 0
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.commands: list[dict[str, Any]] = []
+        self.last_words: Any = None
+
+    def send(self, record: dict[str, Any]) -> None:
+        self.sent.append(record)
+
+    def command(self) -> dict[str, Any] | None:
+        return self.commands.pop(0) if self.commands else None
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    """Three steps of a watched training, one paused after, in this process."""
+    tables = (hooks._global_optimizer_pre_hooks, hooks._global_optimizer_post_hooks)
+    before = [dict(table) for table in tables]
+    following, backward = dataloader._BaseDataLoaderIter.__next__, torch.autograd.backward
+    link = Link()
+    try:
+        runtime.Probe(link, 0.01).begin()  # type: ignore[arg-type]
+        link.commands = [{"id": 1, "name": "pause"}, {"id": 2, "name": "resume"}, {"id": 3, "name": "dance"}]
+        train()
+        link.last_words()
+        yield link
+    finally:
+        dataloader._BaseDataLoaderIter.__next__ = following
+        torch.autograd.backward = backward
+        for table, old in zip(tables, before, strict=True):
+            table.clear()
+            table.update(old)
+
+
+def train() -> None:
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = torch.utils.data.TensorDataset(torch.ones(12, 4), torch.zeros(12, dtype=torch.long))
+    for x, y in torch.utils.data.DataLoader(data, batch_size=4):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def fields(kind: str) -> set[str]:
+    (struct,) = [one for one in records.Message.__args__ if one.__struct_config__.tag == kind]  # type: ignore[attr-defined]
+    return {field.encode_name for field in msgspec.structs.fields(struct)} | {"kind"}
+
+
+def test_every_record_decodes_and_has_exactly_the_fields(link: Link) -> None:
+    assert {record["kind"] for record in link.sent} == {"hello", "model", "memory", "step", "ack", "fault", "bye"}
+    for record in [*link.sent, *BUILT.values()]:
+        decoded = records.decode(json.dumps(record, allow_nan=False).encode())
+        assert set(record) == fields(record["kind"])
+        assert msgspec.to_builtins(decoded) == record
+
+
+def test_the_same_keys_inside(link: Link) -> None:
+    (model,) = [record for record in link.sent if record["kind"] == "model"]
+    assert set(model["inputs"][0]) == {field.encode_name for field in msgspec.structs.fields(records.Input)}
+    assert (model["parameters"], model["trainable_parameters"], model["modules"]) == (10, 10, 1)
+    moments = [record["moment"] for record in link.sent if record["kind"] == "memory"]
+    assert moments == ["forward_end", "backward_end", "step_end"] * 2
+
+
+def test_commands_are_answered_between_two_steps(link: Link) -> None:
+    answers = [(r["kind"], r["id"]) for r in link.sent if r["kind"] in ("ack", "fault")]
+    assert answers == [("ack", 1), ("ack", 2), ("fault", 3)]
+    assert link.sent[-1]["kind"] == "bye"
+    assert link.sent[-1]["steps"] == 3
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), None])
+def test_a_loss_that_is_no_number_is_null(loss: float | None) -> None:
+    assert wire.step({"loss": loss})["loss"] is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"[]", b"{}", b'{"kind":"ack"}', b'{"kind":"ack","t_ns":"1","pid":1,"id":1,"step":1}', b'{"kind":"no"}'],
+)
+def test_what_is_not_exactly_one_is_refused(line: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        records.decode(line)
