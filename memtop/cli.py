@@ -176,6 +176,12 @@ def _refuse_options(ctx: click.Context, command: str) -> None:
 def _watch(given: dict[str, Any]) -> int:
     """Run a scenario: on the screen, without one, or for one picture."""
     mode = _mode(given)
+    if mode == "screen":
+        import gc
+
+        # Importing makes objects that stay: collecting among them would only delay the first picture, which enables
+        # it again.
+        gc.disable()
     options = _options(given)
     from memtop.launcher.target import LaunchError
     from memtop.sinks import SinkError

@@ -11,9 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
-
-import psutil
+from typing import Any, Final
 
 from memtop.collectors import cpu_facts, tree
 from memtop.collectors.cgroup import Cgroup, CgroupMemory, usable
@@ -27,6 +25,13 @@ _WALK_AGE: Final = 0.5
 """Seconds for which a walk of the process tree answers `tree_pids` again."""
 
 
+def _psutil() -> Any:
+    """psutil, where Linux's own files do not answer: its import takes as long as a whole first sample."""
+    import psutil
+
+    return psutil
+
+
 def host_spec(root: Path = Path("/")) -> HostSpec:
     """The host's facts. Starts no process; about 10 ms, most of it archspec's import. Unknown is `None`."""
     files = Files(root)
@@ -35,7 +40,7 @@ def host_spec(root: Path = Path("/")) -> HostSpec:
     ram, swap = _ram(meminfo), _swap(meminfo)[1]
     has, cgroup = cpu_facts.features(facts), Cgroup(files)
     limit = cgroup.memory(ram)
-    threads = len(cpus) or psutil.cpu_count()
+    threads = len(cpus) or _psutil().cpu_count()
     return HostSpec(
         hostname=name.nodename,
         system=f"{name.sysname} {name.release}",
@@ -43,7 +48,7 @@ def host_spec(root: Path = Path("/")) -> HostSpec:
         cpu_vendor=cpu_facts.vendor(facts),
         microarchitecture=cpu_facts.microarchitecture(has),
         sockets=cpu_facts.sockets(files, cpus),
-        cores=cpu_facts.cores(files, cpus) or psutil.cpu_count(logical=False),
+        cores=cpu_facts.cores(files, cpus) or _psutil().cpu_count(logical=False),
         threads=threads,
         usable_threads=usable(threads, len(cpu_facts.affinity()) or None, cgroup.cpus()),
         frequency_max_mhz=cpu_facts.frequency_max(files),
@@ -58,13 +63,13 @@ def host_spec(root: Path = Path("/")) -> HostSpec:
 
 def _ram(meminfo: str | None) -> int:
     """Bytes of RAM: `/proc/meminfo`, else psutil."""
-    return (kilobytes(meminfo, "MemTotal") if meminfo else None) or int(psutil.virtual_memory().total)
+    return (kilobytes(meminfo, "MemTotal") if meminfo else None) or int(_psutil().virtual_memory().total)
 
 
 def _available(meminfo: str | None) -> int:
     """Bytes that the system calls available: `/proc/meminfo`, else psutil (old kernels, macOS)."""
     value = kilobytes(meminfo, "MemAvailable") if meminfo else None
-    return value if value is not None else int(psutil.virtual_memory().available)
+    return value if value is not None else int(_psutil().virtual_memory().available)
 
 
 def _swap(meminfo: str | None) -> tuple[int | None, int | None]:
@@ -73,7 +78,7 @@ def _swap(meminfo: str | None) -> tuple[int | None, int | None]:
         total, free = kilobytes(meminfo, "SwapTotal"), kilobytes(meminfo, "SwapFree")
         return (total - free if total is not None and free is not None else None), total
     try:
-        swap = psutil.swap_memory()
+        swap = _psutil().swap_memory()
     except (OSError, RuntimeError):
         return None, None
     return int(swap.used), int(swap.total)
@@ -194,15 +199,15 @@ class Host:
 
 def _psutil_shares() -> dict[int, float] | None:
     """Busy shares outside Linux; psutil keeps the reading before. All zeros is its answer to the first call."""
-    shares = psutil.cpu_percent(percpu=True)
+    shares = _psutil().cpu_percent(percpu=True)
     return dict(enumerate(shares)) if any(shares) else None
 
 
 def _psutil_pids(root: int) -> frozenset[int]:
     try:
-        process = psutil.Process(root)
+        process = _psutil().Process(root)
         return frozenset({root, *(child.pid for child in process.children(recursive=True))})
-    except psutil.Error:
+    except _psutil().Error:
         return frozenset()
 
 
@@ -210,7 +215,7 @@ def _psutil_tree(root: int) -> tree.TreeMemory:
     living: list[int] = []
     for pid in _psutil_pids(root):
         try:
-            living.append(int(psutil.Process(pid).memory_info().rss))
-        except psutil.Error:
+            living.append(int(_psutil().Process(pid).memory_info().rss))
+        except _psutil().Error:
             continue
     return tree.TreeMemory(processes=len(living), rss=sum(living) if living else None, pinned=None)

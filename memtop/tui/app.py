@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from pathlib import Path
 from time import strftime
@@ -75,6 +76,7 @@ class MemtopApp(App[int]):
         self.loop = asyncio.get_running_loop()
         self._bridge = Bridge(self.session, lambda: self.post_message(SnapshotReady()))
         self._start()
+        self.call_after_refresh(_collect_again)
         self.theme_changed_signal.subscribe(self, self._wear)
 
     def _start(self) -> None:
@@ -178,8 +180,14 @@ class MemtopApp(App[int]):
 def run(session: Session, *, summary: bool = True) -> int:
     """Run the session on the screen until the person leaves; the exit status.
 
-    0 after a quit, 1 where the target never started or the screen broke, 128 + the signal that ended memtop.
+    0 after a quit, 2 where the target never started, 1 where the screen broke, 128 + the signal that ended memtop.
     """
     from memtop.tui.running import run_app
 
     return run_app(session, summary)
+
+
+def _collect_again() -> None:
+    """The first picture stands. What was imported for it stays for good: no collection need look at it."""
+    gc.freeze()
+    gc.enable()

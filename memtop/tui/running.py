@@ -78,7 +78,7 @@ def _never_started(failure: Exception) -> int:
     text = f"memtop: {getattr(failure, 'message', failure)}" + (f"; {remedy}" if remedy else "")
     with suppress(OSError):
         print(text, file=sys.stderr)
-    return 1
+    return 2
 
 
 def _leave_behind(session: Session, end: EndRecord | None) -> None:

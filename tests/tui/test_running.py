@@ -148,11 +148,11 @@ def test_an_error_in_drawing_closes_the_session_and_says_so(tmp_path: Path) -> N
         assert b"ZeroDivisionError" in screen.seen
 
 
-def test_a_target_that_never_started_is_shown_and_is_status_one(tmp_path: Path) -> None:
+def test_a_target_that_never_started_is_shown_and_is_status_two(tmp_path: Path) -> None:
     with terminal(tmp_path, "refused") as screen:
         screen.read_until(b"torch is not installed")
         os.write(screen.master, b"q")
-        assert screen.finish() == 1
+        assert screen.finish() == 2
         after = screen.seen[screen.seen.rindex(ALT_SCREEN_OFF) :]
         assert b"torch is not installed" in after
         assert b"pip install torch" in after
