@@ -7,6 +7,7 @@ monitor is slow the oldest samples are dropped and counted; model, event, peak a
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import json
 import os
@@ -23,7 +24,7 @@ from . import wire
 
 _QUEUE = 1000
 """Samples kept for a monitor that does not read."""
-_TICK = 0.05
+_TICK = 0.25
 """Seconds between two looks at the queue: waking the thread from the training thread would cost the training."""
 _PATIENCE = 0.3
 """Seconds that an ending program waits, at most, for its last records to leave."""
@@ -112,10 +113,11 @@ class Transport:
         pending, incoming = b"", b""
         while (link := self._socket) is not None:
             try:
-                readable, _, _ = select.select([link], [link] if pending else [], [], _TICK)
+                listening = [] if self._stopping else [link]
+                readable, _, _ = select.select(listening, [link] if pending else [], [], _TICK)
                 if not self._is_ours(link):
                     raise OSError(errno.EBADF, "the program closed it")
-                if readable:
+                if readable and not self._stopping:
                     incoming = self._read(link, incoming)
                 pending = self._write(link, pending or self._encoded())
             except ConnectionError:
@@ -175,5 +177,8 @@ class Transport:
         if self.last_words is not None:
             self.last_words()
         self._stopping = True
+        with contextlib.suppress(OSError):
+            # Wakes our thread, which may be waiting for the monitor's next word: no more of those are heard.
+            self._socket.shutdown(socket.SHUT_RD)
         if self._thread is not None:
             self._thread.join(_PATIENCE)
