@@ -218,7 +218,8 @@ class EndRecord(_Record):
     dropped: int
     """Records lost on the way: the probe never waits for the monitor."""
     overhead_percent: float | None
-    """Time spent watching over time trained, in per cent, as the probe measured it; `null` where it never reported."""
+    """Time spent watching over time trained, per cent; `null` where the probe never told. An estimate: the hooks of
+    unwatched steps count at a fixed price, and what they do to caches is not seen. Steps 1 and 2 stand outside."""
 
 
 Record = RunRecord | ModelRecord | MemoryRecord | StepRecord | DeviceRecord | EventRecord | EndRecord

@@ -133,5 +133,5 @@ class Snapshot:
     pending: str | None
     """A command on its way, `batch 128: restarting`; `None` when all took effect."""
     overhead_percent: float | None
-    """Time spent watching over time trained, so far, measured by the probe."""
+    """Time spent watching over time trained, so far: the probe's estimate, see `EndRecord`."""
     end: EndRecord | None

@@ -49,7 +49,7 @@ def aside(snapshot: Snapshot, figures: Figures, view: View) -> Row:
     old = age_text(figures.age)
     row = [Segment(figures.says, palette["dim"]), Segment(old, palette["warn"])]
     if snapshot.overhead_percent is not None:
-        row += [Segment(f" · watching costs {snapshot.overhead_percent:.1f} %", palette["dim"])]
+        row += [Segment(f" · watching costs ~{snapshot.overhead_percent:.1f} %", palette["dim"])]
     return row
 
 
