@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memtop.tracking import track as track
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`track` and `start` do nothing where memtop does not watch; loaded only when asked for."""
+    """`track` does nothing where memtop does not watch; loaded only when asked for."""
+    if name == "track":
+        from memtop.tracking import track
+
+        globals()["track"] = track
+        return track
     raise AttributeError(f"module 'memtop' has no attribute {name!r}")

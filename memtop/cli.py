@@ -12,7 +12,7 @@ import click
 
 from memtop import __version__
 from memtop.terminal import colour, number_from, print_json, print_text, terminal_size
-from memtop.usage import Device, MemtopGroup, Number, Pair, Refused, SectionOption, one_line
+from memtop.usage import CommandWithWords, Device, MemtopGroup, Number, Pair, Refused, SectionOption, one_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -68,6 +68,55 @@ def _option(*names: str, section: str, **more: Any) -> Callable[[_Command], _Com
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
+_WATCHING: Final = (
+    _option("--steps", section=_END, metavar="N", type=click.IntRange(min=1), help="After N training steps."),
+    _option("--duration", section=_END, metavar="S", type=Number(0.1, unit="seconds"), help="After S seconds."),
+    _option("--headless", section=_OUT, is_flag=True, help="No screen: records to the logs, words on stderr."),
+    _option("--once", section=_OUT, is_flag=True, help="Print one screen as text, then end."),
+    _option(
+        "--log",
+        "logs",
+        section=_OUT,
+        metavar="PATH",
+        type=click.Path(allow_dash=True),
+        multiple=True,
+        help="Write records to PATH: .jsonl, or .csv (memory only); - is JSONL on stdout. Repeatable. "
+        "A run.jsonl of an earlier run is kept as run.1.jsonl.",
+    ),
+    _option(
+        "--trace-steps",
+        section=_OUT,
+        is_flag=True,
+        help="Also log each deep look's whole step, bytes by category through time.",
+    ),
+    _option(
+        "--interval",
+        section=_HOW,
+        metavar="S",
+        type=Number(0.1, unit="seconds"),
+        default=1.0,
+        show_default=True,
+        help="Seconds between readings of GPU and CPU.",
+    ),
+    _option(
+        "--overhead",
+        section=_HOW,
+        metavar="PERCENT",
+        type=Number(0, 100, unit="per cent"),
+        default=1.0,
+        show_default=True,
+        help="How much of the training's time watching may cost.",
+    ),
+)
+"""The options of everything that watches a training."""
+
+
+def _watching(command: _Command) -> _Command:
+    for option in reversed(_WATCHING):
+        command = option(command)
+    return command
+
+
 @click.group(
     "memtop",
     cls=MemtopGroup,
@@ -113,38 +162,7 @@ def _option(*names: str, section: str, **more: Any) -> Callable[[_Command], _Com
     type=click.Path(),
     help="The Python that trains: one that has torch. [default: memtop's own]",
 )
-@_option("--steps", section=_END, metavar="N", type=click.IntRange(min=1), help="After N training steps.")
-@_option("--duration", section=_END, metavar="S", type=Number(0.1, unit="seconds"), help="After S seconds.")
-@_option("--headless", section=_OUT, is_flag=True, help="No screen: records to the logs, a progress line on stderr.")
-@_option("--once", section=_OUT, is_flag=True, help="Print one screen as text, then end.")
-@_option(
-    "--log",
-    "logs",
-    section=_OUT,
-    metavar="PATH",
-    type=click.Path(allow_dash=True),
-    multiple=True,
-    help="Write records to PATH: .jsonl, or .csv (memory only); - is JSONL on stdout. Repeatable. "
-    "A run.jsonl of an earlier run is kept as run.1.jsonl.",
-)
-@_option(
-    "--interval",
-    section=_HOW,
-    metavar="S",
-    type=Number(0.1, unit="seconds"),
-    default=1.0,
-    show_default=True,
-    help="Seconds between readings of GPU and CPU.",
-)
-@_option(
-    "--overhead",
-    section=_HOW,
-    metavar="PERCENT",
-    type=Number(0, 100, unit="per cent"),
-    default=1.0,
-    show_default=True,
-    help="How much of the training's time watching may cost.",
-)
+@_watching
 @click.version_option(__version__, prog_name="memtop")
 @click.pass_context
 def memtop(ctx: click.Context, /, **given: Any) -> int:
@@ -168,9 +186,18 @@ memtop.examples = (
 def _refuse_options(ctx: click.Context, command: str) -> None:
     for param in ctx.command.params:
         if ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE:
+            if command == "run":
+                raise _misplaced(param)
             raise Refused(
                 f"{param.opts[0]} says how to watch a training, and memtop {command} runs none", "leave it out"
             )
+
+
+def _misplaced(param: click.Parameter) -> Refused:
+    name = param.opts[0]
+    if name in (option.opts[0] for option in run.params):
+        return Refused(f"{name} stands before run", f"write memtop run {name} ... COMMAND")
+    return Refused(f"{name} is of a scenario, and memtop run has none", "leave it out")
 
 
 def _watch(given: dict[str, Any]) -> int:
@@ -182,7 +209,10 @@ def _watch(given: dict[str, Any]) -> int:
         # Importing makes objects that stay: collecting among them would only delay the first picture, which enables
         # it again.
         gc.disable()
-    options = _options(given)
+    return _show(mode, _options(given))
+
+
+def _show(mode: str, options: Options) -> int:
     from memtop.launcher.target import LaunchError
     from memtop.sinks import SinkError
 
@@ -208,6 +238,13 @@ def _mode(given: dict[str, Any]) -> str:
     return mode
 
 
+def _mode_of_command(given: dict[str, Any]) -> str:
+    """Where there is no terminal for a screen, the command has all of ours: nobody's training is ended for a pipe."""
+    if not given["once"] and not given["headless"] and not _is_interactive():
+        return "headless"
+    return _mode(given)
+
+
 def _is_interactive() -> bool:
     """Whether a screen can be drawn and keys can be read."""
     both = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
@@ -230,6 +267,7 @@ def _options(given: dict[str, Any]) -> Options:
         steps=int(settings["steps"] or 0) or None,
         duration=given["duration"],
         logs=_logs(given["logs"]),
+        trace_steps=_trace_steps(given, _mode(given)),
     )
 
 
@@ -272,6 +310,14 @@ def _logs(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
+def _trace_steps(given: dict[str, Any], mode: str) -> bool:
+    """Whether whole steps are logged. On a screen a key may still open a log; elsewhere there must be one."""
+    asked, shown = bool(given["trace_steps"]), mode == "screen"
+    if asked and not shown and all(path.lower().endswith(".csv") for path in given["logs"]):
+        raise Refused("--trace-steps goes into a log of JSON lines, and there is none", "add --log run.jsonl")
+    return asked
+
+
 def _headless(options: Options) -> int:
     from memtop import headless
 
@@ -301,6 +347,47 @@ def _said(*kinds: type[Any]) -> Iterator[None]:
         yield
     except kinds as error:
         raise Refused(error.message, error.remedy) from error
+
+
+@memtop.command(
+    cls=CommandWithWords,
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 100},
+)
+@_option(
+    "--python",
+    section=_RUN,
+    metavar="PATH",
+    type=click.Path(),
+    help="The Python for a script or -m. [default: python on PATH]",
+)
+@_watching
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND...")
+def run(*, words: tuple[str, ...], **given: Any) -> int:
+    """Your own training, unmodified: a script.py, -m module, or any command.
+
+    Everything after the command is the command's own.
+    """
+    if not words:
+        raise Refused("there is no command", "as in memtop run train.py, or memtop run -- torchrun train.py")
+    if words[0].startswith("-") and not words[0].startswith("-m"):
+        raise Refused(f"no such option: {words[0]}", "memtop run --help has them; a command's come after the command")
+    from memtop.launcher.command import resolved
+    from memtop.launcher.target import LaunchError
+    from memtop.session import Options
+
+    mode = _mode_of_command(given)
+    with _said(LaunchError):
+        command = resolved(words, _python(given["python"]))
+    options = Options(
+        command=command,
+        interval=given["interval"],
+        overhead=given["overhead"],
+        steps=given["steps"],
+        duration=given["duration"],
+        logs=_logs(given["logs"]),
+        trace_steps=_trace_steps(given, mode),
+    )
+    return _show(mode, options)
 
 
 @memtop.command()

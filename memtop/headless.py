@@ -12,7 +12,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Final, Literal, TextIO
 
-from memtop.model import summary
+from memtop.launcher.relay import Relay
+from memtop.model import summary, tracked_text
 from memtop.model.records import EndRecord
 from memtop.model.snapshot import Snapshot
 from memtop.session import Options, Session
@@ -35,6 +36,8 @@ def run(options: Options, *, progress: TextIO | None = None) -> int:
     `progress` is the terminal for a progress line, `None` for none. The status is the target's own (128 + signal), 0
     where `steps` or `duration` ended it, 130, 143 or 129 after Ctrl-C, TERM or HUP, 141 when stdout's reader left.
     """
+    if options.command:
+        return _beside(options)
     options = replace(options, output=_output(options, progress))
     session = Session(options)
     with Signals() as signals:
@@ -49,6 +52,25 @@ def run(options: Options, *, progress: TextIO | None = None) -> int:
     return status if status is not None else exit_status(end, options)
 
 
+def _beside(options: Options) -> int:
+    """Run a person's command on our own terminal, all of it the command's, and log beside it; its exit status."""
+    options = replace(options, output="stderr" if "-" in options.logs else "inherit")
+    with Relay() as relay:
+        session = Session(options)
+        try:
+            session.start()
+            screen = _Progress(session, options, None)
+            while session.wait(0) is None:
+                relay.turn(TICK, session.pid or 0, session.send)
+                screen.tick()
+            session.wait()
+        finally:
+            end = session.close()
+        screen.finish()
+        _words(summary.lines(session.snapshot(), end))
+    return 1 if session.status is None else session.status
+
+
 def once(options: Options, draw: Callable[[Snapshot], str]) -> tuple[int, str]:
     """Run until a whole step was seen, then end the target: the exit status and what `draw` made of it.
 
@@ -61,9 +83,12 @@ def once(options: Options, draw: Callable[[Snapshot], str]) -> tuple[int, str]:
             end = _until_seen(session, signals)
             text = draw(session.snapshot())
         finally:
+            session.stop()
             session.close()
     if signals.caught is not None:
         return 128 + signals.caught, ""
+    if end is not None and session.status is not None and options.command:
+        return session.status, text
     return (0 if end is None else exit_status(end, options)), text
 
 
@@ -143,7 +168,7 @@ def _step_seen(snapshot: Snapshot) -> bool:
 
 
 class _Progress:
-    """One line on a terminal, above it what the target prints. Without a terminal it does nothing."""
+    """One line on a terminal, above it what the target prints; marks of `memtop.track()`, on a terminal or not."""
 
     def __init__(self, session: Session, options: Options, terminal: TextIO | None) -> None:
         self._session = session
@@ -151,6 +176,7 @@ class _Progress:
         self._to_stdout = "-" in options.logs
         self._captured = options.output == "capture"
         self._lines = 0
+        self._marks = 0
         self._drawn = ""
         self._next = 0.0
 
@@ -161,8 +187,9 @@ class _Progress:
         return any(log.path == "-" and log.error == READER_GONE for log in self._session.snapshot().logs)
 
     def tick(self) -> None:
-        """Repaint where it is time to."""
-        if self._terminal is None or monotonic() < self._next:
+        """Print the marks that came, and repaint where it is time to."""
+        marked = self._print_marks()
+        if self._terminal is None or (monotonic() < self._next and not marked):
             return
         self._next = monotonic() + REPAINT
         self._print_output()
@@ -170,9 +197,24 @@ class _Progress:
 
     def finish(self) -> None:
         """Take the line away and print what the target said last."""
+        self._print_marks()
         if self._terminal is not None:
             self._print_output()
             self._draw("")
+
+    def _print_marks(self) -> bool:
+        """The marks that came, below what the target printed before them. Whether there were any."""
+        total, fresh = self._session.tracked_since(self._marks)
+        missed, self._marks = total - len(fresh) - self._marks, total
+        if not fresh:
+            return False
+        text = [f"... {missed:,} marks not shown"] if missed > 0 else []
+        text += [line for mark in fresh for line in tracked_text.lines(mark)]
+        if self._terminal is not None:
+            self._print_output()
+            self._draw("")
+        _say(self._terminal or sys.stderr, "".join(f"{line}\n" for line in text))
+        return True
 
     def _print_output(self) -> None:
         if not self._captured:

@@ -126,7 +126,7 @@ class MemtopGroup(click.Group):
         if name in manifests.names():
             return Refused(f"no command {name!r}", f"did you mean memtop --scenario {name}?")
         if name.endswith(".py"):
-            return Refused(f"no command {name!r}", "memtop watches its own scenarios: memtop --scenario NAME")
+            return Refused(f"no command {name!r}", f"did you mean memtop run {name}?")
         return Refused(f"no command {name!r}", f"there are {', '.join(self.commands)}; memtop --help says more")
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -136,13 +136,41 @@ class MemtopGroup(click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, then the options by section, then the commands."""
-        with formatter.section("Examples"):
-            formatter.write_dl(list(self.examples), col_max=52)
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            if (row := param.get_help_record(ctx)) is not None:
-                sections.setdefault(getattr(param, "section", "Other"), []).append(row)
+        _write_examples(self.examples, formatter)
         self.format_commands(ctx, formatter)
-        for title, rows in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(rows)
+        _write_sections(self.get_params(ctx), ctx, formatter)
+
+
+class CommandWithWords(click.Command):
+    """`memtop run`: a person's words after our own options."""
+
+    examples = (
+        ("memtop run train.py --lr 0.1", "a script, live"),
+        ("memtop run -m package.train", "a module"),
+        ("memtop run --log run.jsonl -- bash job.sh", "any command that trains"),
+        ("memtop run --headless train.py > out.txt", "no screen, output untouched"),
+    )
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """With the word that parts ours from theirs."""
+        formatter.write_usage("memtop run", "[OPTIONS] [--] COMMAND...")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples, then the options by section."""
+        _write_examples(self.examples, formatter)
+        _write_sections(self.get_params(ctx), ctx, formatter)
+
+
+def _write_examples(examples: Iterable[tuple[str, str]], formatter: click.HelpFormatter) -> None:
+    with formatter.section("Examples"):
+        formatter.write_dl(list(examples), col_max=52)
+
+
+def _write_sections(params: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for param in params:
+        if (row := param.get_help_record(ctx)) is not None:
+            sections.setdefault(getattr(param, "section", "Other"), []).append(row)
+    for title, rows in sections.items():
+        with formatter.section(title):
+            formatter.write_dl(rows)

@@ -1,4 +1,4 @@
-"""Remakes the README's picture from a real run: `python tests/screenshot.py [FILE]`. Needs torch; takes a minute."""
+"""Remakes the README's pictures from real runs: `python tests/screenshot.py [FOLDER]`. Needs torch and two minutes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from memtop.model.snapshot import Phase, Snapshot
 from memtop.session import Options, Session
 from memtop.tui.app import MemtopApp
 
-SCENARIO = "cnn"
-SECONDS = 27.0
-"""Seconds of training in the picture's history."""
+PICTURES = (
+    ("screenshot.svg", "cnn", {}, 27.0, ""),
+    ("step.svg", "deep-stack", {"checkpoint": "segments=8"}, 12.0, "x"),
+)
+"""File, scenario, its settings, seconds of training in the picture's history, and the key that leads to the screen."""
 LIMIT = 120.0
 """Seconds after which it gives up."""
 SIZE = (120, 40)
-DEFAULT_PATH = Path(__file__).parents[1] / "assets" / "screenshot.svg"
+DEFAULT_FOLDER = Path(__file__).parents[1] / "assets"
 
 
 class Anonymous(Session):
@@ -33,15 +35,18 @@ class Anonymous(Session):
         return replace(seen, host=host)
 
 
-async def _watch(app: MemtopApp, path: Path) -> None:
+async def _watch(app: MemtopApp, pilot: Pilot[object], path: Path, seconds: float, key: str) -> None:
     """Let it train for a while, then take the picture."""
     for _ in range(int(LIMIT / 0.25)):
         await asyncio.sleep(0.25)
         snapshot = app.session.snapshot()
         if snapshot.phase is Phase.ENDED:
             break
-        if snapshot.now is not None and len(snapshot.series.get("tensors", ())) * snapshot.series_seconds >= SECONDS:
-            _write(path, app.export_screenshot(title=f"memtop --scenario {SCENARIO}"))
+        if snapshot.now is not None and len(snapshot.series.get("tensors", ())) * snapshot.series_seconds >= seconds:
+            if key:
+                await pilot.press(key)
+                await asyncio.sleep(1.0)
+            _write(path, app.export_screenshot(title=f"memtop --scenario {snapshot.title}"))
             app.exit(0)
             return
     print(f"no picture: {app.session.snapshot().phase_text}", file=sys.stderr)
@@ -53,20 +58,25 @@ def _write(path: Path, picture: str) -> None:
     path.write_text(picture, "utf-8")
 
 
-def main() -> int:
-    """Take the picture; 0 where there is one."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PATH
-    manifest = manifests.load(SCENARIO)
-    session = Anonymous(Options(scenario=SCENARIO, settings=manifests.resolve(manifest, {"steps": 0})))
+def take(path: Path, scenario: str, settings: dict[str, object], seconds: float, key: str) -> int:
+    """One picture; 0 where there is one."""
+    manifest = manifests.load(scenario)
+    session = Anonymous(Options(scenario=scenario, settings=manifests.resolve(manifest, {"steps": 0} | settings)))
     app = MemtopApp(session)
 
-    async def pilot(_: Pilot[object]) -> None:
-        await _watch(app, path)
+    async def drive(pilot: Pilot[object]) -> None:
+        await _watch(app, pilot, path, seconds, key)
 
     try:
-        return app.run(headless=True, size=SIZE, auto_pilot=pilot) or 0
+        return app.run(headless=True, size=SIZE, auto_pilot=drive) or 0
     finally:
         session.close()
+
+
+def main() -> int:
+    """Take the pictures; 0 where all are there."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FOLDER
+    return max(take(folder / name, *rest) for name, *rest in PICTURES)
 
 
 if __name__ == "__main__":

@@ -115,15 +115,19 @@ def _has_torch(chosen: str, is_ours: bool) -> bool:
     return done.returncode == 0
 
 
-def environment(base: Mapping[str, str], address: str, overhead: float) -> dict[str, str]:
-    """The target's environment. Never leaves a trailing colon in PYTHONPATH: it would mean the current folder."""
+def environment(base: Mapping[str, str], address: str, overhead: float, *, owned: bool = True) -> dict[str, str]:
+    """The target's environment; `owned`: the target ends with us.
+
+    Never leaves a trailing colon in PYTHONPATH: it would mean the current folder.
+    """
     before = base.get("PYTHONPATH")
+    kept = {name: value for name, value in base.items() if name != "MEMTOP_OWNED"}
     return {
-        **base,
+        **kept,
         "PYTHONPATH": f"{_BOOTSTRAP}{os.pathsep}{before}" if before else str(_BOOTSTRAP),
         "MEMTOP_SOCKET": address,
-        "MEMTOP_OWNED": "1",
         "MEMTOP_OVERHEAD": repr(overhead),
+        **({"MEMTOP_OWNED": "1"} if owned else {}),
     }
 
 

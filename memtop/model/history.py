@@ -26,7 +26,8 @@ class History:
         """Bytes by category at `t` in `step`: a slot keeps each category's maximum over the steps that touch it.
 
         The moments of a step that is longer than a slot would else alternate in a graph, and steps that nobody looked
-        into would be gaps: a slot without a record holds what the newest step had.
+        into would be gaps: a slot without a record holds what the newest step had. A record may come late (a deep look
+        tells of its moments when its step is over): it counts from its own slot on.
         """
         self._reach(t)
         if step != self._step:
@@ -34,8 +35,8 @@ class History:
         for name, value in (*sizes.items(), (TENSOR_SUM, known(sizes))):
             if value is not None:
                 self._held[name] = max(value, self._held.get(name, value))
-        if self._slots:
-            slot = self._slots[-1]
+        late = max(0, self._at - int(t / self.seconds))
+        for slot in list(self._slots)[-1 - late :]:
             slot.update({name: max(value, slot.get(name, value)) for name, value in self._held.items()})
 
     def add_loss(self, t: float, loss: float | None) -> None:

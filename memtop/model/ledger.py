@@ -21,6 +21,7 @@ class Counters:
     """torch's caching allocator at one instant, bytes."""
 
     requested: int
+    """What live tensors asked for."""
     allocated: int
     active: int
     reserved: int
@@ -81,7 +82,7 @@ def on_cuda(
     if counters is None:
         parts |= dict.fromkeys(("rounding", "pending_free", "cached"))
         reserved = known(parts)
-        notes = ("rounding, pending_free and cached are unknown: the allocator's counters can't be read",)
+        notes = ("rounding, pending_free and cached are unknown: free or context holds them",)
     else:
         reserved = counters.reserved
         parts["other_tensors"] = counters.requested - known(parts | {"other_tensors": None})

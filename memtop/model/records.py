@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
+from memtop.model.record_base import VERSION as VERSION
+from memtop.model.record_base import RecordBase
 from memtop.model.specs import GpuSpec, HostSpec
-
-VERSION = 1
 
 Moment = Literal["forward_end", "backward_end", "step_end", "peak"]
 Tier = Literal["counters", "graph", "saved", "deep"]
@@ -20,17 +21,7 @@ Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    v: int = VERSION
-    """Version of the log's format."""
-    t: float
-    """Seconds since the run began."""
-    rank: int = 0
-    """Which rank of a distributed run; 0 where there is one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord(_Record):
+class RunRecord(RecordBase):
     """First line of a log."""
 
     kind: Literal["run"] = "run"
@@ -59,7 +50,7 @@ class InputTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRecord(_Record):
+class ModelRecord(RecordBase):
     """The model and what feeds it; again when it changes."""
 
     kind: Literal["model"] = "model"
@@ -80,7 +71,7 @@ class ModelRecord(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryRecord(_Record):
+class MemoryRecord(RecordBase):
     """One device at one watched moment. `device_total` is the sum of all of `bytes`, exactly."""
 
     kind: Literal["memory"] = "memory"
@@ -96,9 +87,11 @@ class MemoryRecord(_Record):
     bytes: dict[str, int | None]
     """Bytes by category; `null` is unknown and counts as nothing in the sum: `notes` say what absorbs it."""
     where: dict[str, Any] | None
-    """Of a peak: phase, module, operator, line."""
+    """Of a peak: `phase`, `module` (dotted path), `operator`, `line` (`file:12`), `text` of that line, `seconds` into
+    the step; each `null` where not known."""
     allocated: int | None
-    """torch's `allocated_bytes.all.current`; `null` on the CPU, which keeps no count."""
+    """torch's `allocated_bytes.all.current`. The CPU's allocator keeps no count: there it is the sum of the storages
+    that a deep look followed, else `null`."""
     reserved: int | None
     """torch's `reserved_bytes.all.current`."""
     device_total: int | None
@@ -107,7 +100,7 @@ class MemoryRecord(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord(_Record):
+class StepRecord(RecordBase):
     """Training steps; at most 10 records a second, each standing for `steps` of them."""
 
     kind: Literal["step"] = "step"
@@ -137,7 +130,7 @@ class DeviceProcess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRecord(_Record):
+class DeviceRecord(RecordBase):
     """One device (the CPU with its RAM, or a GPU) seen from outside, every interval.
 
     Fields that have no meaning for a device are `null`, as are those not available.
@@ -193,7 +186,7 @@ class DeviceRecord(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventRecord(_Record):
+class EventRecord(RecordBase):
     """Something happened: oom, leak, warning, command, restart, ..."""
 
     kind: Literal["event"] = "event"
@@ -203,7 +196,7 @@ class EventRecord(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndRecord(_Record):
+class EndRecord(RecordBase):
     """Last line of a log."""
 
     kind: Literal["end"] = "end"
@@ -219,15 +212,34 @@ class EndRecord(_Record):
     """Records lost on the way: the probe never waits for the monitor."""
     overhead_percent: float | None
     """Time spent watching over time trained, per cent; `null` where the probe never told. An estimate: the hooks of
-    unwatched steps count at a fixed price, and what they do to caches is not seen. Steps 1 and 2 stand outside."""
+    unwatched steps count at a fixed price, and what they do to caches is not seen. Announced looks stand outside."""
+    announced_seconds: float | None = None
+    """Time that the announced looks took beyond the budget: steps 1 and 2, and those asked for by key. An estimate: a
+    deep step's time less the mean of its neighbours, and our own work after it."""
+    looks: int | None = None
+    """Deep looks taken; `null` where the probe never told."""
 
 
-Record = RunRecord | ModelRecord | MemoryRecord | StepRecord | DeviceRecord | EventRecord | EndRecord
+Record = (
+    RunRecord
+    | ModelRecord
+    | MemoryRecord
+    | ModulesRecord
+    | LinesRecord
+    | TraceRecord
+    | StepRecord
+    | DeviceRecord
+    | EventRecord
+    | EndRecord
+)
 
 KINDS: dict[str, type[Record]] = {
     "run": RunRecord,
     "model": ModelRecord,
     "memory": MemoryRecord,
+    "modules": ModulesRecord,
+    "lines": LinesRecord,
+    "trace": TraceRecord,
     "step": StepRecord,
     "device": DeviceRecord,
     "event": EventRecord,

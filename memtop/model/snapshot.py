@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
 
@@ -75,6 +76,49 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeepLook:
+    """The newest deep look at a step, on the device in focus. All of one step."""
+
+    t: float
+    """When that step ended, run seconds."""
+    step: int
+    peak: MemoryRecord
+    """The step's highest instant, with `where`."""
+    modules: ModulesRecord | None = None
+    lines: LinesRecord | None = None
+    trace: TraceRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorGroup:
+    """Tensors alike, gained or lost between two marks of `memtop.track()`."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+    """`Parameter`, `Tensor`, or the class of a subclass of it."""
+    device: str
+    count: int
+    bytes: int
+    """Of all of them: elements times the size of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """One mark: what came and went since the one before."""
+
+    t: float
+    place: str
+    """`file.py:12`."""
+    label: str
+    """The words the person gave the mark; empty for none."""
+    gained: tuple[TensorGroup, ...]
+    lost: tuple[TensorGroup, ...]
+    total: int
+    """Bytes of all tensors alive at the mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One frame's worth of truth. Times are run seconds; ages are `t` minus a record's `t`."""
 
@@ -132,6 +176,16 @@ class Snapshot:
     banner: Banner | None
     pending: str | None
     """A command on its way, `batch 128: restarting`; `None` when all took effect."""
+    deep: DeepLook | None = None
+    """The newest deep look, or `None` before the first."""
+    tracked: tuple[Tracked, ...] = ()
+    """Marks of `memtop.track()`, oldest first, the last thousand."""
     overhead_percent: float | None
     """Time spent watching over time trained, so far: the probe's estimate, see `EndRecord`."""
+    announced_seconds: float | None = None
+    """Time that the announced looks took beyond the budget, so far."""
+    looks: int | None = None
+    """Deep looks taken so far."""
+    missing: str | None = None
+    """Why there are no figures from inside a command, once that is known; `None` for a scenario."""
     end: EndRecord | None

@@ -8,7 +8,7 @@ from signal import SIGINT, SIGTERM, Signals
 from memtop.model.categories import TENSORS
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
-from memtop.model.text import harmless
+from memtop.model.text import harmless, one_line
 from memtop.model.units import duration, number, rate, size
 
 _RUNNING = (Phase.TRAINING, Phase.PAUSED)
@@ -56,6 +56,10 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
     found = [_outcome(snapshot, end)]
     for device, sizes in sorted((end.peak if end else {}).items()):
         found.append(_highest(harmless(device, 40), sizes))
+    if snapshot.missing is not None:
+        found.append(snapshot.missing)
+    if snapshot.deep is not None:
+        found.append(peak(snapshot.deep.peak))
     found += [_log(log) for log in snapshot.logs]
     return found
 
@@ -88,6 +92,16 @@ def _highest(device: str, sizes: Mapping[str, int | None]) -> str:
     shares = ", ".join(f"{name} {size(count)}" for count, name in sorted(known, reverse=True))
     whole = sizes.get("tensors", tensors(sizes))
     return f"highest seen on {device}: {size(whole)} of tensors" + (f" ({shares})" if shares else "")
+
+
+def peak(record: MemoryRecord) -> str:
+    """The highest instant of a step: how much, and where: phase, module, operator, source line. Unknown is left out."""
+    told = record.where or {}
+    names = ("phase", "module", "operator", "line", "text")
+    phase, module, operator, line, text = (one_line(str(told.get(name) or "")) for name in names)
+    made = f"{module} ({operator})" if module and operator else module or operator
+    places = [place for place in (phase, made, f"{line.rpartition('/')[2]} {text}".strip()) if place]
+    return f"peak {_size_of(record)}" + (f" in {', '.join(places)}" if places else "")
 
 
 def _log(log: LogState) -> str:

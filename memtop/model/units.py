@@ -12,6 +12,7 @@ UNKNOWN: Final = "—"
 """What stands where a value is not known. Never 0."""
 
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
 
 
 def size(count: int | None, unit: Unit = "auto") -> str:
@@ -68,6 +69,24 @@ def duration(seconds: float | None) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def milliseconds(seconds: float, digits: int = 2) -> str:
+    """Seconds in ms with a fixed number of digits, for an axis and for what is read off it: `12.30 ms`."""
+    return f"{1e3 * seconds:,.{digits}f} ms"
+
+
+def short(value: int | None) -> str:
+    """A count in three digits and a prefix of a thousand: `1.23 G`; `—` where unknown."""
+    if value is None:
+        return UNKNOWN
+    scaled, index = float(abs(value)), 0
+    while scaled >= 999.5 and index < len(_DECIMAL) - 1:
+        scaled, index = scaled / 1000, index + 1
+    sign = "-" if value < 0 else ""
+    if index == 0:
+        return f"{sign}{int(scaled)}"
+    return f"{sign}{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {_DECIMAL[index]}"
 
 
 def parse_size(text: str) -> int:

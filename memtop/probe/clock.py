@@ -52,19 +52,23 @@ class Clock:
 
     def step_ended(self, at: int, data_ns: int, samples: int | None) -> None:
         """A watched step is complete; `data_ns` of it went into the loader, `samples` went into it."""
-        elapsed = at - self._mark
-        self.quiet_steps_ended(at, 1)
+        elapsed = self.quiet_steps_ended(at, 1)
         self._samples = samples
         if self._backward_at is not None and self._backward_end is not None:
             self._phases.append(self._divided(elapsed, data_ns, self._backward_at, self._backward_end))
 
-    def quiet_steps_ended(self, at: int, count: int) -> None:
-        """`count` unwatched steps have ended since `begin()`."""
+    def since_begin(self, at: int) -> int:
+        """Nanoseconds from `begin()` to `at`."""
+        return at - self._mark
+
+    def quiet_steps_ended(self, at: int, count: int) -> int:
+        """`count` unwatched steps have ended since `begin()`; how long they took."""
         elapsed = at - self._mark
         self.step += count
         self._steps += count
         self.trained_ns += elapsed
         self._window_ns += elapsed
+        return elapsed
 
     def _divided(self, elapsed: int, data_ns: int, backward: tuple[int, int], backward_end: int) -> dict[str, int]:
         """Nanoseconds by phase of a watched step, our own time left out."""

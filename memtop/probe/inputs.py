@@ -8,12 +8,20 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from .storages import Held, storages, tensors
 
 _KEPT = 64
 """Batches remembered of one step: more micro-batches than that are counted and not held."""
+
+
+class Look(Protocol):
+    """Wants to know when a loader works. Must not raise."""
+
+    def loading(self) -> None: ...
+    def loaded(self, batch: Any) -> None: ...
+
 
 Shape = tuple[tuple[int, ...], str, int]
 
@@ -28,6 +36,8 @@ class Inputs:
         """Time spent inside the loader since the last step ended, nanoseconds."""
         self.quiet = False
         """Nobody watches this step: a batch is counted and not looked at."""
+        self.look: Look | None = None
+        """The deep look at the step that runs now; `None` where there is none."""
         self._held: list[Held] = []
         self._shapes: tuple[Shape, ...] = ()
         self._fresh = True
@@ -79,8 +89,15 @@ def wrap(loaders: Any, inputs: Inputs, watch: Callable[[Any, int], None]) -> Non
     def memtop_next(self: Any) -> Any:
         if inputs.quiet:
             return original(self)
-        started = time.monotonic_ns()
-        batch = original(self)
+        started, look = time.monotonic_ns(), inputs.look
+        if look is not None:
+            look.loading()
+        try:
+            batch = original(self)
+        except BaseException:  # The end of the data, as a rule.
+            if look is not None:
+                look.loaded(None)
+            raise
         watch(batch, time.monotonic_ns() - started)
         return batch
 

@@ -1,7 +1,8 @@
 """Waits for the program's own `import torch`, lets it finish, then starts the probe.
 
-A process that never imports torch pays for one finder on `sys.meta_path`. A scenario is ours: it also connects at
-once, so that the screen can say what it waits for and the scenario ends when its monitor does.
+A process that never imports torch pays for two finders on `sys.meta_path`, the second asked only for what nobody
+else has. A scenario is ours: it also connects at once, so that the screen can say what it waits for and the scenario
+ends when its monitor does.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def install(path: str) -> None:
             return
         _early.send(wire.hello(None))
     sys.meta_path.insert(0, _Waiter(path))
+    sys.meta_path.append(_Lender())
 
 
 class _Waiter(MetaPathFinder):
@@ -52,6 +54,20 @@ class _Waiter(MetaPathFinder):
             return None
         spec.loader = _Loader(spec.loader, self._path)
         return spec
+
+
+class _Lender(MetaPathFinder):
+    """For `import memtop` in a program whose own Python has none: the one that watches lends itself for the marks."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Our own package, last of all; `None` for everything else."""
+        if name != "memtop":
+            return None
+        from importlib.util import spec_from_file_location
+        from pathlib import Path
+
+        folder = Path(__file__).resolve().parent.parent
+        return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
 
 
 class _Loader(Loader):

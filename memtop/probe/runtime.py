@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
-from . import allocator, describe, inputs, wire
+from . import allocator, deep, describe, inputs, wire
 from .clock import Clock
-from .governor import Governor
+from .governor import Governor, Tier
 from .loss import Loss
-from .steps import Steps
+from .orders import Orders
+from .steps import EDGE, Steps, prices
 from .storages import Ledger
 from .tracker import CATEGORIES, Tracker
 from .transport import Transport
 
-_HOOKS_NS = 3_000
-"""What the hooks of one unwatched step cost, nanoseconds: 1 µs when called in a row, up to 4 in pairs of whole steps
-with and without them, on torch 2.13. Too short to be measured each time without doubling it."""
 _RECORD_GAP_NS = 100_000_000
 """At most ten `step` records a second."""
 _probe: Probe | None = None
@@ -40,15 +39,16 @@ class Probe:
 
     def __init__(self, link: Transport, budget: float) -> None:
         self._link = link
-        self._governor = Governor(budget)
+        self._governor = Governor(budget, *prices())
         self._inputs = inputs.Inputs()
         self._tracker = Tracker(self._inputs)
         self._loss = Loss()
         self._steps = Steps(self, self._failed)
         self._clock = Clock()
+        self._orders = Orders(link, self._governor.ask_deep, self._send_step)
+        self._deep: deep.DeepStep | None = None
         self._watching = True
-        self._look_ns = 0
-        self._quiet = 0
+        self._broken = False
         self._forward_seen = False
         self._described: dict[str, Any] | None = None
         self._facts: dict[str, Any] = {}
@@ -62,7 +62,15 @@ class Probe:
 
         inputs.wrap(import_module("torch.utils.data.dataloader"), self._inputs, self._took)
         self._steps.install()
+        self._link.tick = self._steps.tick
         self._steps.watch_backward(True)
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """In a forked child, a loader's worker perhaps: nothing is watched."""
+        self._steps.remove()
+        self._inputs.quiet = True
+        self._drop_deep()
 
     def _took(self, batch: Any, elapsed_ns: int) -> None:
         if not self._link.alive:
@@ -73,22 +81,44 @@ class Probe:
                 # What lies before the first batch is no part of a step: imports, building the model.
                 self._clock.begin(time.monotonic_ns() - elapsed_ns)
             self._inputs.took(batch, elapsed_ns)
+            self._loaded(batch)
         except Exception as error:
             self._failed(error)
         self._book(began)
 
+    def _loaded(self, batch: Any) -> None:
+        """A batch, for the deep look. Many of them in one step are an evaluation between two steps, perhaps: a look
+        that has been given up need not stay around that."""
+        if self._deep is None:
+            return
+        if self._deep.broken is None:
+            self._deep.loaded(batch)
+        else:
+            self._given_up(self._deep)
+            self._drop_deep()
+
     def backward_begins(self, roots: list[Any]) -> None:
-        """The first backward of a watched step: activations are at their highest."""
-        if self._forward_seen or not self._link.alive:
+        """A backward of a watched step begins. Before the first, activations are at their highest."""
+        if not self._link.alive or (self._forward_seen and self._deep is None):
             return
         started, began = time.monotonic_ns(), time.thread_time_ns()
-        self._forward_seen = True
-        self._loss.poll()
-        self._loss.saw(roots[0])
-        self._rescan_if_blind()
-        self._report("forward_end", self._tracker.forward_ended(roots))
+        first, self._forward_seen = not self._forward_seen, True
+        if first:
+            self._loss.poll()
+            self._loss.saw(roots[0])
+            self._rescan_if_blind()
+        if self._deep is not None:
+            self._deep.backward_begins(roots, sys._getframe(), first)
+        else:
+            self._report("forward_end", self._tracker.forward_ended(roots))
         self._book(began)
-        self._clock.backward_began(started, time.monotonic_ns())
+        if first:
+            self._clock.backward_began(started, time.monotonic_ns())
+
+    def backward_ended(self) -> None:
+        """A backward of a watched step has returned, or raised."""
+        if self._deep is not None:
+            self._deep.backward_ended()
 
     def optimizer_begins(self, optimizer: Any) -> None:
         """`backward_end`, for an optimizer's pre-hook."""
@@ -96,8 +126,12 @@ class Probe:
         if self._link.alive:
             began = time.thread_time_ns()
             self._tracker.saw(optimizer)
-            if self._clock.backward_ended(started):
+            first = self._clock.backward_ended(started)
+            if first:
                 self._rescan_if_blind()
+            if self._deep is not None:
+                self._deep.optimizer_begins(sys._getframe(), first)
+            elif first:
                 self._report("backward_end", self._tracker.later())
             self._book(began)
         self._clock.optimizer_began(started, time.monotonic_ns())
@@ -105,33 +139,53 @@ class Probe:
     def optimizer_ended(self, optimizer: Any) -> None:
         """An optimizer's outermost `step()` has returned."""
         self._clock.optimizer_ended(time.monotonic_ns())
+        if self._deep is not None:
+            self._deep.optimizer_ended()
 
     def step_ended(self) -> None:
         """`step_end`, before gradients are cleared; decides about the next step."""
         started, began = time.monotonic_ns(), time.thread_time_ns()
-        self._report("step_end", self._tracker.later())
+        looked, self._deep, self._inputs.look = self._deep, None, None
+        if looked is not None:
+            looked.step_ended()
+        else:
+            self._report("step_end", self._tracker.later())
         self._describe()
         self._tracker.forget()
+        wall = self._clock.since_begin(started)
         self._clock.step_ended(started, self._inputs.data_ns, self._inputs.samples)
         self._inputs.step_ended()
         self._book(began)
-        self._governor.settle(time.monotonic_ns())
+        now = time.monotonic_ns()
+        self._governor.settle(now, wall + now - started)
+        if looked is not None:
+            self._tell(looked)
         self._between()
 
+    def _tell(self, looked: deep.DeepStep) -> None:
+        """Work out what a deep look saw, and send it."""
+        began = time.thread_time_ns()
+        if looked.broken is not None:
+            self._given_up(looked)
+        else:
+            for record in looked.records():
+                self._link.send(record)
+        self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
+
+    def _given_up(self, looked: deep.DeepStep) -> None:
+        self._link.send(wire.event("look", f"the deep look at step {looked.step} was given up: {looked.broken}"))
+
     def quiet_step(self) -> None:
-        """An unwatched step has ended."""
-        self._quiet += 1
-        now = time.monotonic_ns()
-        if now >= self._look_ns:
-            self._count_quiet(now)
-            self._between()
+        """An unwatched step has ended, and it is time to look."""
+        self._count_quiet(time.monotonic_ns())
+        self._between()
 
     def _count_quiet(self, now: int) -> None:
         """The unwatched steps since the last look, all at once."""
-        if self._quiet:
-            self._clock.quiet_steps_ended(now, self._quiet)
-            self._governor.book(self._quiet * _HOOKS_NS, False, self._clock.step)
-            self._quiet = 0
+        count = self._steps.take()
+        if count:
+            elapsed = self._clock.quiet_steps_ended(now, count)
+            self._governor.quiet(count, elapsed, self._steps.thinned, now)
 
     def _between(self) -> None:
         """Between two steps: obey, report, decide about the next."""
@@ -139,29 +193,54 @@ class Probe:
             self._steps.remove()
             self._inputs.quiet = True
             return
-        self._obey()
+        self._orders.obey(self._clock.step)
         began = time.thread_time_ns()
         self._decide(time.monotonic_ns())
-        self._governor.book(time.thread_time_ns() - began, False, self._clock.step)
+        self._governor.book_between(time.thread_time_ns() - began, time.monotonic_ns())
         self._clock.begin()
 
     def _decide(self, now: int) -> None:
         """Whether the next step is watched, and whether a `step` record is due."""
         if now - self._clock.reported_ns >= _RECORD_GAP_NS or (self._watching and self._clock.step <= 2):
             self._send_step()
-        self._watching = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
+        tier = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
+        self._watching = bool(tier)
+        self._steps.thin = self._governor.thin
         self._steps.quiet = self._inputs.quiet = not self._watching
-        self._look_ns = min(self._governor.next_ns, self._clock.reported_ns + _RECORD_GAP_NS)
+        self._steps.look_at = min(self._governor.next_ns, self._clock.reported_ns + _RECORD_GAP_NS)
         self._forward_seen = False
         self._steps.watch_backward(self._watching)
+        if tier is Tier.DEEP:
+            self._look_deep()
+
+    def _look_deep(self) -> None:
+        """Put a deep look around the step that begins now. What the person watches with comes first."""
+        reason = deep.obstacle()
+        if reason is not None:
+            self._governor.declined()
+            self._link.send(wire.event("look", f"no deep look at step {self._clock.step + 1}: {reason}"))
+            return
+        if self._governor.announced or self._tracker.blind:
+            self._tracker.scan()
+        self._deep = self._inputs.look = deep.DeepStep(self._tracker, self._inputs, self._clock.step + 1, (EDGE,))
+
+    def _drop_deep(self) -> None:
+        """Give a running look up."""
+        looked, self._deep, self._inputs.look = self._deep, None, None
+        if looked is not None:
+            looked.leave()
 
     def _send_step(self) -> None:
         self._loss.poll()
         facts = self._clock.take()
         if facts is not None:
-            spent = self._governor.spent(self._link.spent_ns)
-            facts |= {"loss": self._loss.value, "spent_ns": spent, "trained_ns": self._clock.trained_ns}
+            facts |= self._costs() | {"loss": self._loss.value, "trained_ns": self._clock.trained_ns}
             self._link.send(wire.step(facts))
+
+    def _costs(self) -> dict[str, int]:
+        """What watching has cost so far, within the budget and beside it, and the deep looks taken."""
+        known = self._governor
+        return {"spent_ns": known.spent_ns, "announced_ns": known.announced_ns, "looks": known.looks}
 
     def _report(self, moment: str, ledger: Ledger) -> None:
         """One memory record for each device that holds something of the model."""
@@ -196,42 +275,25 @@ class Probe:
         if self._tracker.blind:
             self._tracker.scan()
 
-    def _obey(self) -> None:
-        """Apply the monitor's commands: we stand between two steps."""
-        while (command := self._link.command()) is not None:
-            number, name = int(command.get("id", 0)), command.get("name")
-            if name == "pause":
-                self._link.send(wire.ack(number, self._clock.step))
-                self._wait()
-            elif name == "resume":
-                self._link.send(wire.ack(number, self._clock.step))
-            else:
-                self._link.send(wire.fault(number, f"unknown command {name!r}", "use one memtop on both sides"))
-
-    def _wait(self) -> None:
-        """Paused: wait for `resume`, or for the monitor to go away."""
-        self._send_step()
-        while self._link.alive:
-            command = self._link.command()
-            if command is not None:
-                self._link.send(wire.ack(int(command.get("id", 0)), self._clock.step))
-                if command.get("name") == "resume":
-                    return
-            time.sleep(0.02)
-
     def _book(self, began: int) -> None:
         """Processor time, not wall time: being descheduled here is not a cost of ours."""
-        cost = time.thread_time_ns() - began
-        self._governor.book(cost, True, self._clock.step + 1)
+        self._governor.book(time.thread_time_ns() - began, time.monotonic_ns())
 
     def _failed(self, error: Exception) -> None:
-        """Something of ours broke: watching ends, training goes on, the monitor is told."""
+        """Something of ours broke: watching ends, training goes on, the monitor is told, once."""
+        if self._broken:
+            return
+        self._broken = True
+        self._drop_deep()
         self._steps.remove()
         self._inputs.quiet = True
         self._link.send(wire.event("probe", f"watching has ended: {type(error).__name__}: {error}"))
 
     def _last_words(self) -> None:
-        self._count_quiet(time.monotonic_ns())
-        self._send_step()
-        spent = self._governor.spent(self._link.spent_ns)
-        self._link.send(wire.bye(self._clock.step, self._clock.trained_ns / 1e9, spent, self._link.dropped))
+        try:
+            self._count_quiet(time.monotonic_ns())
+            self._send_step()
+        except Exception as error:
+            self._failed(error)
+        facts = {"steps": self._clock.step, "seconds": self._clock.trained_ns / 1e9, "dropped": self._link.dropped}
+        self._link.send(wire.bye(facts | self._costs()))

@@ -37,7 +37,7 @@ def device_name(device: Any) -> str:
     name = _names.get(device)
     if name is None:
         name = _names[device] = (
-            str(device) if device.index is not None or device.type in ("cpu", "mps") else f"{device}:0"
+            str(device) if device.index is not None or device.type in ("cpu", "mps", "meta") else f"{device}:0"
         )
     return name
 

@@ -47,9 +47,12 @@ class Tracker:
     def scan(self) -> None:
         """Find every module of the process. Asks `type(o)`, never `o.__class__`: a proxy could run code for that."""
         module = torch.nn.Module
-        found = [one for one in gc.get_objects() if issubclass(type(one), module)]
-        self._modules = [weakref.ref(one) for one in found]
+        self.know([one for one in gc.get_objects() if issubclass(type(one), module)])
         self.scans += 1
+
+    def know(self, modules: list[Any]) -> None:
+        """These are the modules of the process."""
+        self._modules = [weakref.ref(one) for one in modules]
 
     @property
     def blind(self) -> bool:
@@ -64,19 +67,32 @@ class Tracker:
         """The optimizers that have stepped and live now, first seen first."""
         return [one for known in self._optimizers if (one := known()) is not None]
 
-    def parameters(self) -> Iterator[Any]:
-        """Parameters of modules, then of optimizers; some of them more than once."""
+    def owned_parameters(self) -> Iterator[tuple[int, Any]]:
+        """Parameters of modules with the `id` of the module, then those of optimizers with 0; some more than once."""
         for module in self.modules():
-            # A lazy layer's parameters have no storage until its first forward.
-            yield from (one for one in module._parameters.values() if one is not None and not is_lazy(one))
+            for one in module._parameters.values():
+                # A lazy layer's parameters have no storage until its first forward.
+                if one is not None and not is_lazy(one):
+                    yield id(module), one
         for optimizer in self.optimizers():
             for group in optimizer.param_groups:
-                yield from group["params"]
+                for one in group["params"]:
+                    yield 0, one
+
+    def owned_buffers(self) -> Iterator[tuple[int, Any]]:
+        """Registered buffers with the `id` of their module."""
+        for module in self.modules():
+            for one in module._buffers.values():
+                if one is not None and not is_lazy(one):
+                    yield id(module), one
+
+    def parameters(self) -> Iterator[Any]:
+        """Parameters of modules, then of optimizers; some of them more than once."""
+        return (one for _, one in self.owned_parameters())
 
     def buffers(self) -> Iterator[Any]:
         """Registered buffers of modules."""
-        for module in self.modules():
-            yield from (one for one in module._buffers.values() if one is not None and not is_lazy(one))
+        return (one for _, one in self.owned_buffers())
 
     def forward_ended(self, roots: list[Any]) -> Ledger:
         """Bytes when backward begins at `roots`; remembers the activations to see them go."""

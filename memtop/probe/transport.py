@@ -49,6 +49,8 @@ class Transport:
         """Processor time that encoding and sending have cost this process, nanoseconds."""
         self.last_words: Callable[[], None] | None = None
         """Called once when the program ends, before the last records leave."""
+        self.tick: Callable[[], None] | None = None
+        """Called by our own thread at each look at the queue."""
 
     @property
     def alive(self) -> bool:
@@ -119,6 +121,8 @@ class Transport:
                     raise OSError(errno.EBADF, "the program closed it")
                 if readable and not self._stopping:
                     incoming = self._read(link, incoming)
+                if self.tick is not None:
+                    self.tick()
                 pending = self._write(link, pending or self._encoded())
             except ConnectionError:
                 # The end of the stream; a reset or a broken pipe where the monitor was killed over unread records.

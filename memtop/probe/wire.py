@@ -1,4 +1,7 @@
-"""The records as plain standard-library types. `protocol/records.py` mirrors them; a test holds them together."""
+"""The records as plain standard-library types. `protocol/records.py` mirrors them; a test holds them together.
+
+What `facts` hold wins over what every record has: a `t_ns` among them says when it was, where that is not now.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import time
 from typing import Any
 
 VERSION = 1
-VITAL = frozenset({"hello", "model", "event", "ack", "fault", "bye"})
+VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "event", "ack", "fault", "bye"})
 """Kinds that are never dropped (a `memory` record of a peak is spared too)."""
 
 Record = dict[str, Any]
@@ -37,12 +40,30 @@ def model(facts: Record) -> Record:
 
 
 def memory(facts: Record) -> Record:
-    """`facts`: device, step, moment, tier, bytes, allocator, where, notes."""
+    """`facts`: device, step, moment, tier, bytes, allocator, where, notes; of a deep look also `t_ns`."""
     return _base("memory") | facts
 
 
+def modules(facts: Record) -> Record:
+    """`facts`: device, step, rows, folded."""
+    return _base("modules") | facts
+
+
+def lines(facts: Record) -> Record:
+    """`facts`: device, step, rows."""
+    return _base("lines") | facts
+
+
+def trace(facts: Record) -> Record:
+    """`facts`: device, step, seconds, columns, times, points, marks, peak, changes."""
+    return _base("trace") | facts
+
+
 def step(facts: Record) -> Record:
-    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, trained_ns. A loss of NaN is `None`."""
+    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, announced_ns, looks, trained_ns.
+
+    A loss of NaN is `None`.
+    """
     loss = facts["loss"]
     # JSON has no word for NaN and infinity: the line of a training that diverges must not be lost for it.
     return _base("step") | facts | {"loss": loss if loss is not None and math.isfinite(loss) else None}
@@ -63,6 +84,6 @@ def fault(command: int, message: str, remedy: str | None) -> Record:
     return _base("fault") | {"id": command, "message": message, "remedy": remedy}
 
 
-def bye(steps: int, seconds: float, spent_ns: int, dropped: int) -> Record:
-    """The probe's last word."""
-    return _base("bye") | {"steps": steps, "seconds": seconds, "spent_ns": spent_ns, "dropped": dropped}
+def bye(facts: Record) -> Record:
+    """The probe's last word. `facts`: steps, seconds, spent_ns, announced_ns, looks, dropped."""
+    return _base("bye") | facts

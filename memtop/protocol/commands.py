@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-Name = Literal["pause", "resume", "stop"]
+Name = Literal["pause", "resume", "stop", "deep"]
+"""`deep`: look deep into the next step."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,10 @@ from typing import Any
 
 import msgspec
 
-
-class _Wire(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    v: int = 1
-    t_ns: int
-    pid: int
-    rank: int = 0
+from memtop.protocol.base import Wire
+from memtop.protocol.deep import Lines as Lines
+from memtop.protocol.deep import Modules as Modules
+from memtop.protocol.deep import Trace as Trace
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +26,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None
 
 
-class Hello(_Wire, frozen=True, kw_only=True, tag="hello"):
+class Hello(Wire, frozen=True, kw_only=True, tag="hello"):
     """A Python of the target tree is up (`torch` null: not imported yet)."""
 
     python: str
@@ -47,7 +45,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-class Model(_Wire, frozen=True, kw_only=True, tag="model"):
+class Model(Wire, frozen=True, kw_only=True, tag="model"):
     """See `model.records.ModelRecord`."""
 
     name: str | None
@@ -64,6 +62,7 @@ class Allocator(msgspec.Struct, frozen=True, kw_only=True):
     """torch's caching allocator on one CUDA device, bytes. Source: `torch._C._cuda_memoryStats`."""
 
     requested: int
+    """What live tensors asked for, what another stream still waits for left out."""
     allocated: int
     active: int
     reserved: int
@@ -71,21 +70,22 @@ class Allocator(msgspec.Struct, frozen=True, kw_only=True):
     """Device mallocs that failed and flushed the cache."""
 
 
-class Memory(_Wire, frozen=True, kw_only=True, tag="memory"):
-    """The tensors of one device at one moment."""
+class Memory(Wire, frozen=True, kw_only=True, tag="memory"):
+    """The tensors of one device at one moment. `t_ns` is when the moment was: a deep look tells of it later."""
 
     device: str
     step: int
     moment: str
     tier: str
     bytes: dict[str, int | None]
-    """The tensor categories; `null` where the tier can't tell."""
+    """The tensor categories; `null` where the tier can't tell. A deep look tells them all."""
     allocator: Allocator | None
     where: dict[str, Any] | None
+    """Of a peak: `phase`, `module`, `operator`, `line`, `text`, `seconds`. See `model.records.MemoryRecord`."""
     notes: list[str]
 
 
-class Step(_Wire, frozen=True, kw_only=True, tag="step"):
+class Step(Wire, frozen=True, kw_only=True, tag="step"):
     """Steps since the last such record."""
 
     step: int
@@ -96,24 +96,28 @@ class Step(_Wire, frozen=True, kw_only=True, tag="step"):
     loss: float | None
     spent_ns: int
     """What watching has cost so far, measured inside the target."""
+    announced_ns: int
+    """What the announced looks have cost beside that: steps 1 and 2, and those asked for by key."""
+    looks: int
+    """Deep looks taken so far."""
     trained_ns: int
     """Time since the first step began, pauses left out."""
 
 
-class Event(_Wire, frozen=True, kw_only=True, tag="event"):
+class Event(Wire, frozen=True, kw_only=True, tag="event"):
     name: str
     message: str
     data: dict[str, Any]
 
 
-class Ack(_Wire, frozen=True, kw_only=True, tag="ack"):
+class Ack(Wire, frozen=True, kw_only=True, tag="ack"):
     """A command took effect."""
 
     id: int
     step: int
 
 
-class Fault(_Wire, frozen=True, kw_only=True, tag="fault"):
+class Fault(Wire, frozen=True, kw_only=True, tag="fault"):
     """A command could not take effect."""
 
     id: int
@@ -121,16 +125,18 @@ class Fault(_Wire, frozen=True, kw_only=True, tag="fault"):
     remedy: str | None
 
 
-class Bye(_Wire, frozen=True, kw_only=True, tag="bye"):
+class Bye(Wire, frozen=True, kw_only=True, tag="bye"):
     """The probe's last word."""
 
     steps: int
     seconds: float
     spent_ns: int
+    announced_ns: int
+    looks: int
     dropped: int
 
 
-Message = Hello | Model | Memory | Step | Event | Ack | Fault | Bye
+Message = Hello | Model | Memory | Modules | Lines | Trace | Step | Event | Ack | Fault | Bye
 _decoder = msgspec.json.Decoder(Message)
 
 

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from memtop.launcher.command import CommandTarget
 from memtop.launcher.target import Address, Target
 from memtop.protocol import commands, framing, records
+from memtop.session.voices import Voices
 
 _CHUNK = 1 << 16
 _DRAIN = 0.3
@@ -27,6 +29,7 @@ class Listener(Protocol):
     def malformed(self, count: int) -> None: ...
     def printed(self, chunk: bytes) -> None: ...
     def lost(self) -> None: ...
+    def ranked(self, message: records.Message) -> None: ...
     def ended(self, code: int) -> None: ...
     def tick(self) -> None: ...
 
@@ -34,12 +37,14 @@ class Listener(Protocol):
 class Links:
     """The channels of one target."""
 
-    def __init__(self, target: Target, address: Address, listener: Listener) -> None:
+    def __init__(self, target: Target | CommandTarget, address: Address, listener: Listener) -> None:
         self._target = target
         self._address = address
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         self._splitters: dict[socket.socket, framing.LineSplitter] = {}
+        self._pids: dict[socket.socket, int] = {}
+        self._voices = Voices(target.pid, owned=isinstance(target, Target))
         self._main: socket.socket | None = None
         self._bell, self._ring = os.pipe()
         self._code: int | None = None
@@ -55,6 +60,11 @@ class Links:
             self._selector.register(self._target.stdout, selectors.EVENT_READ, self._output)
         self._thread.start()
         self._waiter.start()
+
+    @property
+    def speaker(self) -> int | None:
+        """The pid of the process that is shown, once one is."""
+        return self._voices.speaker
 
     def send(self, command: commands.Command) -> bool:
         """A command to the target's root process. False where it is not connected."""
@@ -128,11 +138,13 @@ class Links:
         except msgspec.MsgspecError:
             self._listener.malformed(1)
             return
-        if message.pid != self._target.pid:
-            return  # A worker of the target's: it has no steps of its own to report.
-        self._main = link
+        self._pids[link] = message.pid
         try:
-            self._listener.message(message)
+            if self._voices.heard(message):
+                self._main = link
+                self._listener.message(message)
+            elif self._voices.other_rank(message) is not None:
+                self._listener.ranked(message)
         except Exception:
             # Well-formed and yet absurd (a time of 400 digits): one such line must not end the reading.
             self._listener.malformed(1)
@@ -141,9 +153,11 @@ class Links:
         self._selector.unregister(link)
         del self._splitters[link]
         link.close()
+        lost = self._voices.left(self._pids.pop(link, 0))
         if link is self._main:
             self._main = None
-            self._listener.lost()
+            if lost:
+                self._listener.lost()
 
     def _output(self, pipe: Any) -> None:
         try:

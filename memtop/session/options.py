@@ -14,6 +14,8 @@ class Options:
     """One run, as it was asked for."""
 
     scenario: str | None = None
+    command: tuple[str, ...] = ()
+    """A person's own command (`launcher.command.resolved`); empty: a scenario runs."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """A scenario's settings, complete and checked (`launcher.manifests.resolve`)."""
     python: str | None = None
@@ -23,10 +25,12 @@ class Options:
     overhead: float = 1.0
     """The governor's budget, per cent of step time."""
     steps: int | None = None
-    """End after this many steps; `None` is until stopped."""
+    """End after this many steps; `None` is until stopped. A command gets TERM at the first word of so many."""
     duration: float | None = None
     """End after this many seconds."""
     logs: tuple[str, ...] = ()
     """Where records go: paths ending in .jsonl or .csv, or `-`."""
+    trace_steps: bool = False
+    """Whether each deep look's whole step, bytes by category through time, is logged too."""
     output: Literal["capture", "inherit", "stderr"] = "capture"
     """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""

@@ -12,6 +12,12 @@ _LONGEST: Final = 16384
 """Bytes after which a line without an end is taken for one: megabytes without a newline must not pile up."""
 
 
+def _last_state(line: bytes) -> bytes:
+    """A progress bar's line as it stands now: what a carriage return will overwrite is kept until it is overwritten."""
+    head = line.rstrip(b"\r")
+    return line[head.rfind(b"\r") + 1 :]
+
+
 class Output:
     """The newest lines of a target's stdout and stderr."""
 
@@ -24,6 +30,7 @@ class Output:
     def feed(self, chunk: bytes) -> None:
         """More bytes, cut anywhere."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest = _last_state(self._rest)
         if len(self._rest) > _LONGEST:
             lines.append(self._rest)
             self._rest = b""
@@ -37,7 +44,7 @@ class Output:
             self._rest = b""
 
     def _keep(self, line: bytes) -> None:
-        self._lines.append(harmless(line[:_LONGEST].decode("utf-8", "replace")))
+        self._lines.append(harmless(_last_state(line.rstrip(b"\r"))[:_LONGEST].decode("utf-8", "replace")))
         self.count += 1
 
     def tail(self, count: int) -> tuple[str, ...]:

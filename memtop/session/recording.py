@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from memtop.model.records import EndRecord, ModelRecord, Record, RunRecord
+from memtop.model.records import EndRecord, Record, RunRecord
 from memtop.model.snapshot import LogState
 from memtop.model.specs import GpuSpec, HostSpec
 from memtop.sinks import Sink, SinkError, open_sink
@@ -34,16 +34,16 @@ class Recording:
             raise
         self._sinks += opened
 
-    def add(self, path: str, model: ModelRecord | None) -> str | None:
-        """One more sink, told at once what runs. Returns why it can't be, or `None`."""
+    def add(self, path: str, known: Sequence[Record]) -> str | None:
+        """One more sink, told at once what runs and what is `known` of it. Returns why it can't be, or `None`."""
         seen = any(state.path == path for state in self._closed)
         try:
             sink = open_sink(path, append=seen)
         except SinkError as error:
             return str(error)
-        for record in (self._complete(), model):
-            if record is not None:
-                sink.write(record)
+        run = self._complete()
+        for record in (*([] if run is None else [run]), *known):
+            sink.write(record)
         self._sinks.append(sink)
         return None
 

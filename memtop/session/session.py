@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 
 import memtop
 from memtop.launcher import manifests
+from memtop.launcher.command import CommandTarget
 from memtop.launcher.target import Address, LaunchError, Target, environment, python_with_torch
+from memtop.model.deep_records import TraceRecord
 from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, RunRecord, Setting
-from memtop.model.snapshot import Banner, Phase, Snapshot
+from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.model.text import harmless
 from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
@@ -28,6 +30,8 @@ from memtop.session.view import Around, snapshot
 
 DEFAULT = "mlp-cifar"
 """The scenario of a bare `memtop`."""
+_BRINGS: dict[Name, Phase] = {"pause": Phase.PAUSED, "resume": Phase.TRAINING}
+"""Where a command leaves the session once it took effect; the others leave it where it is."""
 
 
 class Session:
@@ -36,16 +40,14 @@ class Session:
     def __init__(self, options: Options) -> None:
         """Nothing is launched, but the machine's facts are being read. Raises `ManifestError` for bad settings."""
         self._options = options
-        manifest = manifests.load(options.scenario or DEFAULT)
-        given = dict(options.settings) | ({} if options.steps is None else {"steps": options.steps})
-        self._around = Around(manifest=manifest, settings=manifests.resolve(manifest, given))
+        self._around = _around(options)
         self._env = dict(os.environ)
         self._lock = threading.RLock()
         self._changed: list[Callable[[], None]] = []
         self._state = State(time.monotonic_ns())
         self._start_ns = time.monotonic_ns()
         self._recording = Recording()
-        self._target: Target | None = None
+        self._target: Target | CommandTarget | None = None
         self._address: Address | None = None
         self._links: Links | None = None
         self._over = threading.Event()
@@ -55,6 +57,8 @@ class Session:
         """Commands on their way, by number."""
         self._wants_pause = False
         self._closed = False
+        self._fulfilled = False
+        """Whether `--steps` or `--duration` ended a command."""
         self._readings = Readings(self._env, options.interval, self._facts, self._samples)
         self._readings.begin()
 
@@ -82,6 +86,11 @@ class Session:
         with self._lock:
             return self._around.output.since(line)
 
+    def tracked_since(self, number: int) -> tuple[int, list[Tracked]]:
+        """(number of marks of `memtop.track()` so far, those from number `number` on that are still kept)."""
+        with self._lock:
+            return self._state.marks.since(number)
+
     def pause(self) -> None:
         """Ask the training to wait at its next step boundary; the snapshot's phase says when it does."""
         self._command("pause", "pausing at the next step")
@@ -90,13 +99,20 @@ class Session:
         """Let a paused training go on."""
         self._command("resume", "resuming")
 
+    def deep_look(self) -> None:
+        """Ask for a deep look at the next step; the snapshot's `deep` has it when that step is over."""
+        self._command("deep", "a deep look: at the next step")
+
     def restart(self, scenario: str | None = None, settings: Mapping[str, Setting] | None = None) -> None:
         """End this target and launch one anew, in the background. Raises `ManifestError` for bad settings.
 
-        `settings` go over the present ones; another scenario takes those of them that it offers.
+        `settings` go over the present ones; another scenario takes those of them that it offers. A person's own command
+        is never started anew.
         """
         with self._lock:
             before = self._around
+            if before.manifest is None:
+                return
             manifest = manifests.load(scenario) if scenario else before.manifest
             given = {name: value for name, value in before.settings.items() if manifest.spec(name)}
             if manifest.name != before.manifest.name:
@@ -109,9 +125,13 @@ class Session:
         threading.Thread(target=self._relaunch, args=(manifest, chosen), name="memtop-restart", daemon=True).start()
 
     def start_log(self, path: str) -> str | None:
-        """Write records to `path` from now on, a `run` and a `model` line first. Returns why it can't, or `None`."""
+        """Write records to `path` from now on. Returns why it can't, or `None`.
+
+        First come the `run`, the `model` and what the newest deep look found.
+        """
         with self._lock:
-            error = self._recording.add(path, self._state.model)
+            model = [] if self._state.model is None else [self._state.model]
+            error = self._recording.add(path, [*model, *self._state.looks.records()])
         self._notify()
         return error
 
@@ -125,8 +145,42 @@ class Session:
         """Wait for the target's end; `None` after `timeout` seconds."""
         return self._state.end if self._over.wait(timeout) else None
 
+    @property
+    def is_command(self) -> bool:
+        """Whether the target is a person's own: it goes on without us."""
+        return bool(self._options.command)
+
+    @property
+    def pid(self) -> int | None:
+        """The target's first process; `None` before it is started."""
+        return None if self._target is None else self._target.pid
+
+    @property
+    def status(self) -> int | None:
+        """A command's exit status as a shell has it, 0 where `--steps` or `--duration` ended it; `None` before."""
+        end = self._state.end
+        if end is None:
+            return None
+        return 0 if self._fulfilled else 128 + end.signal if end.signal is not None else end.exit_code
+
+    def send(self, number: int) -> None:
+        """A signal that came to us and was meant for the command."""
+        if isinstance(self._target, CommandTarget):
+            self._target.send(number)
+
+    def stop(self) -> None:
+        """TERM to a command and to the process of it that trains. `wait` says when it has ended."""
+        target = self._target
+        if isinstance(target, CommandTarget) and self._state.end is None:
+            self._around.stopped = True
+            speaker = None if self._links is None else self._links.speaker
+            target.end([] if speaker is None or speaker == target.pid else [speaker])
+
     def close(self) -> EndRecord | None:
-        """End the target (TERM, then KILL), the collectors and the logs. Waits, two seconds at most. Idempotent."""
+        """End the scenario (TERM, then KILL), the collectors and the logs. Waits, two seconds at most. Idempotent.
+
+        A command goes on without us, unless it was told to stop: then it is given two seconds to have ended.
+        """
         self._closed = True
         with self._changing:
             self._end_target()
@@ -137,11 +191,10 @@ class Session:
 
     def _launch(self, open_logs: Callable[[], None]) -> None:
         around = self._around
-        python = python_with_torch(self._options.python)
+        command = self._command_line()
         address = Address()
         try:
-            env = environment(self._env, address.path, self._options.overhead)
-            command = manifests.command(around.manifest, around.settings, python)
+            env = environment(self._env, address.path, self._options.overhead, owned=not self.is_command)
             open_logs()
             with self._lock:
                 self._start_ns = time.monotonic_ns()
@@ -149,8 +202,10 @@ class Session:
                 self._over.clear()
                 around.output, around.problem, around.stopped, around.pending = Output(), None, False, None
                 self._recording.begin(self._run(command))
-                self._write([EventRecord(t=0.0, name="data", message=self._data(), data={})])
-            target = Target(command, env, self._options.output)
+                if around.manifest is not None:
+                    data = manifests.data_source(around.manifest, around.settings)
+                    self._write([EventRecord(t=0.0, name="data", message=data, data={})])
+            target = (CommandTarget if self.is_command else Target)(command, env, self._options.output)
         except BaseException:
             address.close()
             raise
@@ -160,8 +215,11 @@ class Session:
         self._readings.follow(target.pid, self._now)
         self._notify()
 
-    def _data(self) -> str:
-        return manifests.data_source(self._around.manifest, self._around.settings)
+    def _command_line(self) -> list[str]:
+        around = self._around
+        if around.manifest is None:
+            return list(around.command)
+        return manifests.command(around.manifest, around.settings, python_with_torch(self._options.python))
 
     def _run(self, command: list[str]) -> RunRecord:
         around = self._around
@@ -169,7 +227,7 @@ class Session:
             t=0.0,
             memtop=memtop.__version__,
             command=command,
-            scenario=around.manifest.name,
+            scenario=None if around.manifest is None else around.manifest.name,
             settings=dict(around.settings),
             host=around.facts.host,
             gpus=list(around.facts.gpus),
@@ -193,7 +251,14 @@ class Session:
 
     def _end_target(self) -> None:
         """Waits until the target is gone and its last words are written."""
-        target, self._target = self._target, None
+        target = self._target
+        if isinstance(target, CommandTarget):
+            if self._links is not None and (self._around.stopped or self._state.end is not None):
+                self._links.join(2.0)
+            if self._address is not None:
+                self._address.close()
+            return
+        self._target = None
         if target is None:
             return
         self._around.stopped = self._around.stopped or self._state.end is None
@@ -210,8 +275,11 @@ class Session:
             self._commands += 1
             self._asked[self._commands] = name
             sent = self._links is not None and self._links.send(Command(id=self._commands, name=name))
-            self._wants_pause = name == "pause" and not sent
-            self._around.pending = words if sent or self._wants_pause else None
+            if name in _BRINGS:
+                self._wants_pause = name == "pause" and not sent
+                self._around.pending = words if sent or self._wants_pause else None
+            elif sent:
+                self._around.pending = words
         self._notify()
 
     def _now(self) -> float:
@@ -223,7 +291,8 @@ class Session:
 
     def _write(self, records: list[Record]) -> None:
         for record in records:
-            self._recording.write(record)
+            if self._options.trace_steps or not isinstance(record, TraceRecord):
+                self._recording.write(record)
 
     # What the links' thread and the readings' thread tell us.
 
@@ -246,16 +315,25 @@ class Session:
     def _answered(self, message: wire.Ack | wire.Fault) -> None:
         state, t = self._state, self._now()
         self._around.pending = None
+        name = self._asked.pop(message.id, None)
         if isinstance(message, wire.Fault):
             remedy = None if message.remedy is None else harmless(message.remedy, 200)
             self._around.problem = Banner(severity="warning", text=harmless(message.message, 200), remedy=remedy)
             return
-        name = self._asked.pop(message.id, None)
         if name is None:
             return
-        state.enter(Phase.PAUSED if name == "pause" else Phase.TRAINING, t)
+        if name in _BRINGS:
+            state.enter(_BRINGS[name], t)
         text = f"{name} took effect after step {message.step}"
         self._write([EventRecord(t=t, name="command", message=text, data={"name": name, "step": message.step})])
+
+    def ranked(self, message: wire.Message) -> None:
+        """Another rank than the one shown reports."""
+        text = f"rank {message.rank} reports, too: only rank 0 is shown"
+        with self._lock:
+            t = self._state.at(message.t_ns)
+            self._write([EventRecord(t=t, name="ranks", message=text, data={"rank": message.rank})])
+        self._notify()
 
     def malformed(self, count: int) -> None:
         """Lines that did not decode."""
@@ -284,13 +362,28 @@ class Session:
 
     def tick(self) -> None:
         """Ten times a second."""
-        duration, target = self._options.duration, self._target
-        if duration is not None and target is not None and self._now() >= duration and not self._around.stopped:
-            self._around.stopped = True
-            text = f"{duration:g} seconds are over"
-            with self._lock:
-                self._write([EventRecord(t=self._now(), name="command", message=text, data={"name": "duration"})])
+        target, name = self._target, self._reached()
+        if name is None or target is None or self._around.stopped:
+            return
+        self._around.stopped = True
+        over = f"{self._options.duration} seconds" if name == "duration" else f"{self._options.steps} steps"
+        text = f"{over} are over"
+        with self._lock:
+            self._write([EventRecord(t=self._now(), name="command", message=text, data={"name": name})])
+        if isinstance(target, CommandTarget):
+            self._fulfilled = True
+            self.stop()
+        else:
             threading.Thread(target=target.stop, name="memtop-duration", daemon=True).start()
+
+    def _reached(self) -> str | None:
+        """What ends this run now; a scenario counts its steps by itself."""
+        options, step = self._options, self._state.step
+        if options.duration is not None and self._now() >= options.duration:
+            return "duration"
+        if self.is_command and options.steps is not None and step is not None and step.step >= options.steps:
+            return "steps"
+        return None
 
     def _facts(self, facts: Facts) -> None:
         with self._lock:
@@ -305,6 +398,14 @@ class Session:
             if self._around.facts.gpus and self._state.visible:
                 self._around.facts = _renamed(self._around.facts, self._state.visible)
         self._notify()
+
+
+def _around(options: Options) -> Around:
+    if options.command:
+        return Around(manifest=None, settings={}, command=options.command)
+    manifest = manifests.load(options.scenario or DEFAULT)
+    given = dict(options.settings) | ({} if options.steps is None else {"steps": options.steps})
+    return Around(manifest=manifest, settings=manifests.resolve(manifest, given))
 
 
 def _default(manifest: manifests.Manifest, name: str) -> Setting:

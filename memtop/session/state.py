@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from memtop.model.categories import TENSORS
 from memtop.model.history import History
 from memtop.model.ledger import Counters, Whole, known, on_cpu, on_cuda
@@ -21,8 +23,12 @@ from memtop.model.records import (
     StepRecord,
 )
 from memtop.model.snapshot import Phase
-from memtop.model.text import harmless
+from memtop.model.text import harmless, harmless_data
 from memtop.protocol import records as wire
+from memtop.session import looks
+from memtop.session.holdings import Holdings
+from memtop.session.looks import Looks
+from memtop.session.marks import EVENT, Marks
 
 _RATE_SECONDS = 4.0
 """Over how long steps per second are taken."""
@@ -54,11 +60,16 @@ class State:
         self.visible: dict[str, str] = {}
         self.end: EndRecord | None = None
         self.overhead_percent: float | None = None
+        self.announced_seconds: float | None = None
+        """What the announced looks took so far."""
+        self.taken: int | None = None
+        """Deep looks so far."""
+        self.looks = Looks()
+        self.marks = Marks()
         self.malformed = 0
-        self._counters: dict[str, Counters] = {}
-        self._then: dict[str, int] = {}
-        """What the target held when the device was read: known tensors on the CPU, torch's reserve on CUDA."""
-        self._read_at: dict[str, float] = {}
+        self._counters: dict[str, Counters | None] = {}
+        """Of the newest moment of each device."""
+        self._holdings = Holdings()
         self._rates: deque[tuple[float, float, int]] = deque()
         self._bye: wire.Bye | None = None
         self._retries: dict[str, int] = {}
@@ -79,13 +90,35 @@ class State:
         if isinstance(message, wire.Hello):
             return self._hello(t, message)
         if isinstance(message, wire.Event):
-            name = harmless(message.name, 40)
-            return [
-                EventRecord(t=t, rank=message.rank, name=name, message=harmless(message.message), data=message.data)
-            ]
+            return self._event(t, message)
+        if isinstance(message, (wire.Modules, wire.Lines, wire.Trace)):
+            return self._part(t, message)
         if isinstance(message, wire.Bye):
             self._bye = message
+            self._cost(message)
         return []
+
+    def _event(self, t: float, message: wire.Event) -> list[Record]:
+        name = harmless(message.name, 40)
+        if name == EVENT:
+            try:
+                self.marks.heard(t, message.data)
+            except msgspec.ValidationError:
+                self.malformed += 1
+        data = harmless_data(message.data)
+        return [EventRecord(t=t, rank=message.rank, name=name, message=harmless(message.message), data=data)]
+
+    def _part(self, t: float, message: wire.Modules | wire.Lines | wire.Trace) -> list[Record]:
+        part = looks.part(t, message)
+        if part is None:
+            self.malformed += 1
+            return []
+        self.looks.part(part)
+        return [part]
+
+    def _cost(self, message: wire.Step | wire.Bye) -> None:
+        self.announced_seconds = message.announced_ns / 1e9
+        self.taken = message.looks
 
     def _hello(self, t: float, message: wire.Hello) -> list[Record]:
         self.torch = None if message.torch is None else harmless(message.torch, 40)
@@ -103,7 +136,7 @@ class State:
         for name, sample in list(self.devices.items()):
             if name in told and sample.uuid is not None and not sample.uuid.endswith(told[name]):
                 del self.devices[name]
-                self._then.pop(name, None)
+                self._holdings.forget(name)
 
     def enter(self, phase: Phase, t: float) -> None:
         """The session is in `phase` since `t`."""
@@ -134,16 +167,12 @@ class State:
         device = harmless(message.device, 20)
         tensors = {name: message.bytes.get(name) for name in TENSORS}
         counted = message.allocator
-        events: list[Record] = []
-        if counted is not None:
-            self._counters[device] = Counters(
-                requested=counted.requested,
-                allocated=counted.allocated,
-                active=counted.active,
-                reserved=counted.reserved,
-            )
-            events = self._retried(t, message.rank, device, counted.retries)
-        whole = self._whole(device, tensors)
+        counters = _counters(counted)
+        if message.moment != "peak":  # What was for an instant is not what is now.
+            self._counters[device] = counters
+        if counters is not None or not device.startswith("cuda"):  # On CUDA without them the reserve is not known.
+            self._holdings.held(device, t, counters.reserved if counters else known(tensors))
+        whole = self._whole(device, tensors, counters)
         record = MemoryRecord(
             t=t,
             rank=message.rank,
@@ -153,20 +182,19 @@ class State:
             tier=message.tier,  # type: ignore[arg-type]
             sources={"allocator": t, "device": self._source(device)},
             bytes=whole.bytes,
-            where=message.where,
-            allocated=counted.allocated if counted else None,
+            where=looks.where(message.where),
+            allocated=counted.allocated if counted else _followed(device, message.tier, tensors),
             reserved=counted.reserved if counted else None,
             device_total=whole.total,
             notes=[*(harmless(one, 200) for one in message.notes), *whole.notes],
         )
         self._keep(record)
-        return [record, *events]
+        return [record, *(self._retried(t, message.rank, device, counted.retries) if counted else [])]
 
     def _retried(self, t: float, rank: int, device: str, retries: int) -> list[Record]:
-        before = self._retries.get(device, 0)
-        self._retries[device] = retries
-        if retries <= before:
+        if retries <= self._retries.get(device, 0):
             return []
+        self._retries[device] = retries
         text = f"{device}: an allocation failed and flushed the cache ({retries} so far): the last step before an OOM"
         return [EventRecord(t=t, rank=rank, name="warning", message=text, data={"retries": retries, "device": device})]
 
@@ -176,6 +204,7 @@ class State:
         if best is None or known(record.bytes) > known(best.bytes):
             self.highest[record.device] = record
         self.history.setdefault(record.device, History()).add(record.t, record.bytes, record.step)
+        self.looks.moment(record)
 
     def _source(self, device: str) -> float | None:
         """When the figures around the tensors were read."""
@@ -184,11 +213,11 @@ class State:
             return None
         return sample.tree_pss_t if device == "cpu" and sample.tree_pss_t is not None else sample.t
 
-    def _whole(self, device: str, tensors: Mapping[str, int | None]) -> Whole:
-        sample = self.devices.get(device)
+    def _whole(self, device: str, tensors: Mapping[str, int | None], counters: Counters | None) -> Whole:
+        sample, then = self.devices.get(device), self._holdings.then(device)
         if device.startswith("cuda"):
-            return on_cuda(tensors, self._counters.get(device), sample, self._then.get(device))
-        return on_cpu(tensors, sample, self._then.get(device, 0))
+            return on_cuda(tensors, counters, sample, then)
+        return on_cpu(tensors, sample, then or 0)
 
     def sampled(self, samples: Iterable[DeviceRecord]) -> list[Record]:
         """Samples of the devices: remembered with what the target held at that time."""
@@ -196,19 +225,10 @@ class State:
         for sample in samples:
             self.devices[sample.device] = sample
             read_at = self._source(sample.device)
-            if read_at is not None and read_at != self._read_at.get(sample.device):
-                self._read_at[sample.device] = read_at
-                self._then[sample.device] = self._held(sample.device, read_at)
+            if read_at is not None:
+                self._holdings.read(sample.device, read_at)
             records.append(sample)
         return records
-
-    def _held(self, device: str, t: float) -> int:
-        """What the newest memory record at or before `t` says that the target held."""
-        if device.startswith("cuda"):
-            counters = self._counters.get(device)
-            return counters.reserved if counters else 0
-        before = [record for record in self.moments.get(device, {}).values() if record.t <= t]
-        return known(max(before, key=lambda record: record.t).bytes) if before else 0
 
     def _step(self, t: float, message: wire.Step) -> list[Record]:
         seconds = message.seconds
@@ -231,6 +251,7 @@ class State:
             self._rates.popleft()
         if message.trained_ns > 0:
             self.overhead_percent = 100 * message.spent_ns / message.trained_ns
+        self._cost(message)
         for history in self.history.values():
             history.add_loss(t, message.loss)
         if self.phase not in (Phase.PAUSED, Phase.ENDED):
@@ -243,12 +264,16 @@ class State:
         return sum(one[2] for one in self._rates) / seconds if seconds > 0 else None
 
     def now(self, device: str) -> MemoryRecord | None:
-        """The newest memory record of a device, what surrounds the tensors refreshed by the newest sample."""
-        moments = self.moments.get(device)
+        """The newest memory record of a device, what surrounds the tensors refreshed by the newest sample.
+
+        Never a peak: that was for an instant, and the screen would stand still on it.
+        """
+        moments = [record for name, record in self.moments.get(device, {}).items() if name != "peak"]
         if not moments:
             return None
-        newest = max(moments.values(), key=lambda record: record.t)
-        whole = self._whole(device, {name: newest.bytes.get(name) for name in TENSORS})
+        newest = max(moments, key=lambda record: record.t)
+        counters = self._counters.get(device)
+        whole = self._whole(device, {name: newest.bytes.get(name) for name in TENSORS}, counters)
         sources = {**newest.sources, "device": self._source(device)}
         return replace(newest, bytes=whole.bytes, device_total=whole.total, sources=sources)
 
@@ -257,7 +282,7 @@ class State:
         sample = self.devices.get(device)
         if sample is None:
             return None
-        whole = self._whole(device, dict.fromkeys(TENSORS))
+        whole = self._whole(device, dict.fromkeys(TENSORS), self._counters.get(device))
         return MemoryRecord(
             t=sample.t,
             device=device,
@@ -288,6 +313,20 @@ class State:
             peak=peak,
             dropped=(bye.dropped if bye else 0) + self.malformed,
             overhead_percent=self.overhead_percent,
+            announced_seconds=self.announced_seconds,
+            looks=self.taken,
         )
         self.enter(Phase.ENDED, t)
         return self.end
+
+
+def _counters(told: wire.Allocator | None) -> Counters | None:
+    if told is None:
+        return None
+    return Counters(requested=told.requested, allocated=told.allocated, active=told.active, reserved=told.reserved)
+
+
+def _followed(device: str, tier: str, tensors: Mapping[str, int | None]) -> int | None:
+    """What the CPU's allocator was asked for: it keeps no count, so only a look that followed every storage knows."""
+    whole = device == "cpu" and tier == "deep" and all(count is not None for count in tensors.values())
+    return known(tensors) if whole else None

@@ -6,11 +6,14 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memtop.launcher.command import title
 from memtop.launcher.manifests import Manifest, choices, data_source
 from memtop.model import units
 from memtop.model.records import DeviceRecord, EndRecord, Setting
 from memtop.model.snapshot import Banner, LogState, Phase, Snapshot, Theory
+from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
+from memtop.session.missing import why
 from memtop.session.output import Output
 from memtop.session.readings import Facts
 from memtop.session.state import State
@@ -24,8 +27,10 @@ _MOMENT_SECONDS = 0.05
 class Around:
     """What a session knows beside its state."""
 
-    manifest: Manifest
+    manifest: Manifest | None
+    """`None` for a person's own command."""
     settings: Mapping[str, Setting]
+    command: tuple[str, ...] = ()
     facts: Facts = field(default_factory=Facts)
     output: Output = field(default_factory=Output)
     logs: tuple[LogState, ...] = ()
@@ -33,6 +38,13 @@ class Around:
     problem: Banner | None = None
     stopped: bool = False
     """Whether the end, if it comes, was asked for."""
+
+    def missing(self, state: State, t: float) -> str | None:
+        """Why a command is seen from outside alone."""
+        if not self.command:
+            return None
+        over = state.end is not None
+        return why(self.command, torch=state.torch, stepped=bool(state.moments or state.step), over=over, t=t)
 
 
 def snapshot(state: State, around: Around, t: float) -> Snapshot:
@@ -48,12 +60,12 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         t=t,
         phase=state.phase,
         phase_text=_phase_text(state, around, t),
-        title=manifest.name,
-        lesson=manifest.lesson,
-        choices=choices(manifest, settings),
+        title=manifest.name if manifest else harmless(title(around.command), 200),
+        lesson=manifest.lesson if manifest else "",
+        choices=choices(manifest, settings) if manifest else (),
         settings=settings,
         device=device,
-        data_source=data_source(manifest, settings),
+        data_source=data_source(manifest, settings) if manifest else None,
         host=facts.host,
         gpus=facts.gpus,
         gpu_note=facts.note,
@@ -76,9 +88,14 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         output=around.output.tail(_TAIL),
         output_lines=around.output.count,
         logs=around.logs,
-        banner=_banner(state, around),
+        banner=_banner(state, around, t),
         pending=around.pending,
+        deep=state.looks.newest(device),
+        tracked=state.marks.kept(),
         overhead_percent=state.overhead_percent,
+        announced_seconds=state.announced_seconds,
+        looks=state.taken,
+        missing=around.missing(state, t),
         end=state.end,
     )
 
@@ -89,7 +106,7 @@ def focus(state: State, around: Around) -> str:
         return state.model.device
     if state.moments:
         return next(iter(state.moments))
-    asked = str(around.settings.get("device") or "cpu")
+    asked = str(around.settings.get("device") or ("cpu" if around.manifest else "auto"))
     if asked == "auto":
         return "cuda:0" if around.facts.gpus else "cpu"
     return "cuda:0" if asked == "cuda" else asked
@@ -103,7 +120,7 @@ def _gpu(state: State, device: str) -> DeviceRecord | None:
 
 def _theory(state: State, around: Around, device: str) -> dict[str, Theory]:
     model = state.model
-    if model is None or not model.parameters:
+    if model is None or not model.parameters or around.manifest is None:
         return {}
     return closed_forms(
         parameters=model.parameters,
@@ -120,7 +137,7 @@ def _theory(state: State, around: Around, device: str) -> dict[str, Theory]:
 def _phase_text(state: State, around: Around, t: float) -> str:
     since = units.duration(max(0.0, t - state.phase_since))
     words = {
-        Phase.STARTING: f"starting Python, {since}",
+        Phase.STARTING: f"no import of torch yet, {since}" if around.command else f"starting Python, {since}",
         Phase.IMPORTING: f"importing torch, {since}",
         Phase.WAITING: f"torch {state.torch}: waiting for the first step, {since}",
         Phase.TRAINING: "training",
@@ -146,25 +163,30 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _banner(state: State, around: Around) -> Banner | None:
+def _banner(state: State, around: Around, t: float) -> Banner | None:
     failed = next((log for log in around.logs if not log.ok), None)
     if around.problem is not None:
         return around.problem
     if state.end is not None and not around.stopped and (state.end.signal or state.end.exit_code):
-        return _failure(state.end, around.output)
+        return _failure(state.end, around)
     if failed is not None:
         return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
+    missing = around.missing(state, t)
+    if missing is not None:
+        return Banner(severity="information", text=missing, remedy="what is seen from outside goes on")
     if state.phase is Phase.LOST:
         return Banner(severity="warning", text="figures from inside have stopped: the probe's connection broke")
     return None
 
 
-def _failure(end: EndRecord, output: Output) -> Banner:
+def _failure(end: EndRecord, around: Around) -> Banner:
     """A target that failed: its last words, and what to do."""
-    remedy = "r restarts; its output holds the rest"
+    output, again = around.output, "" if around.command else "r restarts"
+    remedy = "; ".join(part for part in (again, "its output holds the rest") if part)
     if end.signal == signal.SIGKILL:
+        advice = "; ".join(part for part in ("see dmesg; a smaller batch needs less", again) if part)
         text = "the training was killed (SIGKILL): by somebody, or by the kernel because memory ran out"
-        return Banner(severity="error", text=text, remedy="see dmesg; a smaller batch needs less; r restarts")
+        return Banner(severity="error", text=text, remedy=advice)
     last = next((line for line in reversed(output.tail(40)) if line.strip()), "")
     text = f"the training {how_it_ended(end)}" + (f": {last}" if last else "")
     return Banner(severity="error", text=text, remedy=remedy)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from memtop.model import records, specs
+from memtop.model import deep_records, record_base, records, specs
 from memtop.model.records import KINDS, VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -17,7 +17,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def log_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of one log line. Every key is required; unknown ones are allowed."""
     refs, definitions = msgspec.json.schema_components(list(KINDS.values()), ref_template="#/$defs/{name}")
-    meanings = _meanings(records) | _meanings(specs)
+    meanings = _meanings(record_base, deep_records, records, specs)
     for name, definition in definitions.items():
         _complete(name, definition, meanings)
     return {
@@ -46,14 +46,14 @@ def _complete(name: str, definition: dict[str, Any], meanings: dict[str, dict[st
     definition["required"] = list(definition["properties"])
 
 
-def _meanings(module: Any) -> dict[str, dict[str, str]]:
+def _meanings(*modules: Any) -> dict[str, dict[str, str]]:
     """{class: {field: docstring}}, inherited ones included; empty where the source is not at hand."""
     try:
-        tree = ast.parse(inspect.getsource(module))
+        nodes = [node for module in modules for node in ast.parse(inspect.getsource(module)).body]
     except OSError:
         return {}
     found: dict[str, dict[str, str]] = {}
-    for node in tree.body:
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             inherited = [found.get(base.id, {}) for base in node.bases if isinstance(base, ast.Name)]
             found[node.name] = {key: text for fields in inherited for key, text in fields.items()} | _of_fields(node)

@@ -173,8 +173,21 @@ class MemtopApp(App[int]):
         self.push_screen(HelpScreen(self.screen.active_bindings))
 
     def action_leave(self) -> None:
-        """Leave; the session is closed by who runs the app."""
-        self.exit(0)
+        """Leave; the session is closed by who runs the app. A person's own training is ended on request alone."""
+        shown = self.session.snapshot()
+        if not self.session.is_command or self.failure is not None or shown.end is not None:
+            self.exit(0)
+            return
+        from memtop.tui.screens.leave import Leave
+
+        if not isinstance(self.screen, Leave):
+            self.push_screen(Leave(shown.title), self._left)
+
+    def _left(self, answer: str | None) -> None:
+        if answer == "stop":
+            self.session.stop()
+        if answer is not None:
+            self.exit(0)
 
 
 def run(session: Session, *, summary: bool = True) -> int:

@@ -21,7 +21,7 @@ def render(snapshot: Snapshot, width: int, height: int | None = None, colour: bo
     `height` None takes as many lines as there is something to say. Without UTF-8 on stdout all of it is ASCII.
     """
     ascii_only = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
-    view = View(palette=PALETTES["ansi"] if colour else MONO, ascii_only=ascii_only)
+    view = View(palette=PALETTES["ansi"] if colour else MONO, ascii_only=ascii_only, plain=True)
     width = max(20, width)
     rows = board(snapshot, width, height or natural_height(snapshot, width, view), view)
     lines = [_line(row, colour) for row in rows]

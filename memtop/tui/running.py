@@ -49,6 +49,8 @@ def run_app(session: Session, summary: bool) -> int:
         return _never_started(app.failure)
     if summary:
         _leave_behind(session, end)
+    if session.is_command and session.status is not None:
+        return session.status
     return app.return_code or 0
 
 
@@ -84,7 +86,8 @@ def _never_started(failure: Exception) -> int:
 def _leave_behind(session: Session, end: EndRecord | None) -> None:
     """What was seen, in the scrollback."""
     with suppress(OSError):
-        print("\n".join(words.lines(session.snapshot(), end)), flush=True)
+        left = [] if end is not None or session.pid is None else [f"it goes on as process {session.pid}"]
+        print("\n".join([*words.lines(session.snapshot(), end), *left]), flush=True)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from memtop.model.units import Unit
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import MONO
 
-MOMENTS: Final = ("most", "forward_end", "backward_end", "step_end", "highest")
-"""Which record bar and table show: of the newest of each moment that with the most tensors, the newest of one moment,
-or that with the most tensors in the whole run (which `most` shows too once the run has ended)."""
+MOMENTS: Final = ("most", "forward_end", "backward_end", "step_end", "peak", "highest")
+"""Which record bar and table show: of the newest of each moment of all steps that with the most tensors, the newest of
+one moment (`peak` is known from deep looks), or that with the most tensors in the whole run (which `most` shows too
+once the run has ended)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class View:
     moment: str = "most"
     ascii_only: bool = False
     """No character outside ASCII: a terminal without UTF-8."""
+    plain: bool = False
+    """One screen as text: no picture of a step, no column for its peak."""
     keys: tuple[Key, ...] = ()
     """The footer; empty draws none."""
     notice: str | None = None

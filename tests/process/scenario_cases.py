@@ -32,6 +32,7 @@ MEASURED: dict[str, tuple[str, dict[str, object]]] = {
     "small segments=1": ("deep-stack", {"depth": 7, "width": 24, "checkpoint": "segments=1"}),
     "small segments=3": ("deep-stack", {"depth": 7, "width": 24, "checkpoint": "segments=3"}),
     "small segments=7": ("deep-stack", {"depth": 7, "width": 24, "checkpoint": "segments=7", "batch_size": 9}),
+    "tracker": ("tensor-tracker", {"batch_size": 2}),
     "small sqrt": ("deep-stack", {"depth": 17, "width": 24, "checkpoint": "sqrt"}),
 }
 """Two steps of each: theory is held against what torch really keeps."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from memtop.launcher.target import Address
@@ -20,18 +17,6 @@ from memtop.sinks.replay import LogReader
 from tests.process.failing import GONE, LIMIT, Place, eventually, scenario, terminal
 
 MNIST = ("--scenario", "mlp-mnist", "--device", "cpu")
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    temp = Path(tempfile.mkdtemp(prefix="mt"))
-    env = {**os.environ, "TMPDIR": str(temp)}
-    env.pop("XDG_RUNTIME_DIR", None)
-    yield (made := Place(temp, env))
-    for process in (*made.started, *made.targets()):
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            process.kill()
-    shutil.rmtree(temp, ignore_errors=True)
 
 
 def kinds(log: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -78,8 +79,13 @@ def test_the_same_seed_gives_the_same_bits(ran: Answers, name: str) -> None:
     assert len(first["losses"]) == 3
     assert first["losses"] == second["losses"]
     assert first["weights"] == second["weights"]
-    assert first["stdout"] == second["stdout"]
+    assert steadily_said(first) == steadily_said(second)
     assert first["stderr"] == ""
+
+
+def steadily_said(answer: dict[str, Any]) -> str:
+    """What was printed, without the lines that come once a second: how many is a matter of time."""
+    return re.sub(r"^step .*\n", "", answer["stdout"], flags=re.MULTILINE)
 
 
 def test_another_seed_gives_other_bits(ran: Answers) -> None:

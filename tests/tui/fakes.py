@@ -451,6 +451,17 @@ STATES: dict[str, Callable[[], Snapshot]] = {
 class FakeSession:
     """Answers with a snapshot one gives it, and writes down what it is asked."""
 
+    pid: int | None = None
+    status: int | None = None
+
+    @property
+    def is_command(self) -> bool:
+        """As a session has it: what is no scenario offers no choices."""
+        return not self.now.choices
+
+    def stop(self) -> None:
+        self.calls.append(("stop",))
+
     def __init__(self, snapshot: Snapshot | None = None, fails: Exception | None = None) -> None:
         self.now = snapshot or mlp()
         self.calls: list[tuple[Any, ...]] = []
@@ -484,6 +495,9 @@ class FakeSession:
 
     def resume(self) -> None:
         self.calls.append(("resume",))
+
+    def deep_look(self) -> None:
+        self.calls.append(("deep_look",))
 
     def restart(self, scenario: str | None = None, settings: Mapping[str, Setting] | None = None) -> None:
         self.calls.append(("restart", scenario, None if settings is None else dict(settings)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from memtop.model.records import EndRecord
-from memtop.model.snapshot import LogState, Phase, Snapshot
+from memtop.model.snapshot import LogState, Phase, Snapshot, Tracked
 from memtop.session import Options
 from tests.unit import sample_records as sample
 
@@ -55,6 +55,11 @@ def snapshot(**changes: object) -> Snapshot:
 class FakeSession:
     """`wait` calls return at once, `None` until the script of snapshots is played; then comes `end`."""
 
+    status: int | None = None
+
+    def stop(self) -> None:
+        """A scenario has nothing that must be asked."""
+
     def __init__(
         self,
         frames: list[Snapshot],
@@ -67,6 +72,8 @@ class FakeSession:
         self.output = output or []
         self.on_wait = on_wait
         self.options = Options()
+        self.tracked: list[Tracked] = []
+        """Marks of `memtop.track()` so far."""
         self.waits = 0
         self.closed = 0
 
@@ -87,6 +94,9 @@ class FakeSession:
 
     def output_since(self, line: int) -> tuple[int, list[str]]:
         return len(self.output), self.output[line:]
+
+    def tracked_since(self, number: int) -> tuple[int, list[Tracked]]:
+        return len(self.tracked), self.tracked[number:]
 
     def close(self) -> EndRecord | None:
         self.closed += 1

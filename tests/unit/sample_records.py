@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from memtop.model import categories
+from memtop.model.deep_records import (
+    LineRow,
+    LinesRecord,
+    LineTensor,
+    Mark,
+    ModuleRow,
+    ModulesRecord,
+    TraceRecord,
+)
 from memtop.model.records import (
     DeviceProcess,
     DeviceRecord,
@@ -102,6 +113,82 @@ def end(t: float = 4.0, exit_code: int | None = 0, signal: int | None = None, se
         peak={"cpu": {"parameters": MLP_PARAMETERS, "activations": 35_332, "tensors": MLP_PARAMETERS + 35_332}},
         dropped=0,
         overhead_percent=None,
+        announced_seconds=0.25,
+        looks=1,
+    )
+
+
+WHERE: dict[str, Any] = {
+    "phase": "backward",
+    "module": "conv3",
+    "operator": "aten.convolution_backward",
+    "line": "train.py:57",
+    "text": "loss.backward()",
+    "seconds": 0.125,
+}
+CATEGORIES: dict[str, int | None] = dict.fromkeys(categories.TENSORS, 0)
+PEAK: dict[str, int | None] = CATEGORIES | {"parameters": 40, "activations": 50, "temporaries": 10}
+
+
+def module_row(**changes: Any) -> ModuleRow:
+    fields: dict[str, Any] = {
+        "path": "conv3",
+        "type": "Conv2d",
+        "parameters": 10,
+        "parameter_bytes": 40,
+        "buffer_bytes": 0,
+        "gradient_bytes": 40,
+        "state_bytes": 80,
+        "output": [64, 128, 8, 8],
+        "activations": 50,
+        "recomputed": 0,
+        "at_peak": 100,
+        "born": 60,
+        "flops": None,
+        "series": [0, 60, 0],
+    }
+    return ModuleRow(**(fields | changes))
+
+
+def line_row(**changes: Any) -> LineRow:
+    one = {"shape": [5, 2], "dtype": "float32", "category": "activations", "operator": "aten.addmm", "module": None}
+    fields: dict[str, Any] = {
+        "file": "/home/me/train.py",
+        "line": 57,
+        "function": "main",
+        "text": "loss.backward()",
+        "phase": "backward",
+        "at_peak": 100,
+        "born": 60,
+        "count": 3,
+        "kept": 0,
+        "tensors": [LineTensor(**(one | {"count": 1, "bytes": 40}))],  # type: ignore[arg-type]
+    }
+    return LineRow(**(fields | changes))
+
+
+def modules(t: float = 2.5, step: int = 2) -> ModulesRecord:
+    return ModulesRecord(t=t, device="cpu", step=step, rows=[module_row(), module_row(path=None, type="")], folded=0)
+
+
+def lines(t: float = 2.5, step: int = 2) -> LinesRecord:
+    rows = [line_row(), line_row(file=None, line=None, function=None, text=None, phase="held")]
+    return LinesRecord(t=t, device="cpu", step=step, rows=rows)
+
+
+def trace(t: float = 2.5, step: int = 2) -> TraceRecord:
+    marks = [Mark(at=0.0, name="forward"), Mark(at=0.1, name="backward"), Mark(at=0.2, name="end")]
+    return TraceRecord(
+        t=t,
+        device="cpu",
+        step=step,
+        seconds=0.2,
+        columns=["parameters", "activations"],
+        times=[0.0, 0.1, 0.2],
+        points=[[40, 0], [40, 60], [40, 0]],
+        marks=marks,
+        peak=1,
+        changes=4,
     )
 
 
@@ -120,4 +207,4 @@ def all_kinds() -> list[Record]:
     process = DeviceProcess(pid=1, name=None, bytes=None, ours=True)
     device = DeviceRecord(t=1.5, device="cpu", utilization=12.5, per_core=[1.0, 2.0], processes=[process])
     event = EventRecord(t=3.5, name="warning", message="slow", data={"why": ["x", 1]})
-    return [run(), model, device, memory(), step(), event, end()]
+    return [run(), model, device, memory(), modules(), lines(), trace(), step(), event, end()]

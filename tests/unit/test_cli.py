@@ -82,6 +82,8 @@ def real(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         (["--log", "run.txt"], "can't tell the format of the log 'run.txt'; end its name in .jsonl or .csv"),
         (["--log", "a.csv", "--log", "./a.csv"], "--log ./a.csv is given twice; say it once"),
         (["--log", "-"], "--log - writes records where the screen would be; add --headless"),
+        (["--trace-steps", "--headless"], "a log of JSON lines, and there is none; add --log run.jsonl"),
+        (["--trace-steps", "--once", "--log", "a.CSV"], "a log of JSON lines, and there is none"),
         (["--once", "--headless"], "--once prints a screen and --headless has none"),
         (["--python", "/no/such/python"], "--python /no/such/python: there is no such program"),
         (["--headles"], "no such option '--headles'; did you mean '--headless'?"),
@@ -89,7 +91,7 @@ def real(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         (["foo"], "no command 'foo'; there are"),
         (["spec"], "no command 'spec'; did you mean memtop specs?"),
         (["cnn"], "no command 'cnn'; did you mean memtop --scenario cnn?"),
-        (["train.py"], "no command 'train.py'; memtop watches its own scenarios"),
+        (["train.py"], "no command 'train.py'; did you mean memtop run train.py?"),
         (["--steps", "5", "specs"], "--steps says how to watch a training, and memtop specs runs none"),
         (["specs", "--jsn"], "no such option '--jsn'"),
         (["completion", "tcsh"], "invalid value for"),
@@ -102,7 +104,7 @@ def test_a_mistake_is_one_line_and_status_2(
     assert says in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("name", ["run", "fit", "replay", "compare", "report", "connect"])
+@pytest.mark.parametrize("name", ["fit", "replay", "compare", "report", "connect"])
 def test_commands_to_come_are_not_offered(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert f"no command '{name}'" in refused(capsys, name, "x")
 
@@ -134,6 +136,12 @@ def test_every_option_arrives(headless_options: Callable[..., Options], tmp_path
 
 def test_steps_may_be_said_as_a_setting(headless_options: Callable[..., Options]) -> None:
     assert headless_options("--set", "steps=12").steps == 12
+
+
+def test_whole_steps_are_logged_where_asked_for(headless_options: Callable[..., Options]) -> None:
+    assert headless_options("--log", "a.jsonl").trace_steps is False
+    assert headless_options("--log", "a.jsonl", "--log", "b.csv", "--trace-steps").trace_steps is True
+    assert headless_options("--log", "-", "--trace-steps").trace_steps is True
 
 
 def test_without_a_terminal_there_is_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from memtop import headless
 from memtop.model.records import DeviceRecord, EndRecord
-from memtop.model.snapshot import Phase, Snapshot
+from memtop.model.snapshot import DeepLook, Phase, Snapshot, Tracked
 from memtop.session import Options
 from memtop.sinks.lines import READER_GONE
 from tests.unit import sample_records as sample
@@ -166,6 +166,62 @@ def test_output_that_was_too_much_is_said(play: Play, monkeypatch: pytest.Monkey
     monkeypatch.setattr(session, "output_since", lambda line: (1000, ["last"] if line < 1000 else []))
     headless.run(Options(), progress=terminal)
     assert terminal.rows()[:2] == ["... 999 lines not shown", "last"]
+
+
+def mark(number: int) -> Tracked:
+    return Tracked(t=1.0, place=f"train.py:{number}", label="", gained=(), lost=(), total=8)
+
+
+def test_marks_are_printed_as_they_come(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+
+    def come(wait: int) -> None:
+        said.append(capsys.readouterr().err)
+        if wait <= 2:
+            session.tracked.append(mark(wait))
+
+    session = play([snapshot()] * 4, on_wait=come)
+    assert headless.run(Options()) == 0
+    tables = [f"train.py:{number}\n  nothing new, nothing gone\n  = 8 B in all\n" for number in (1, 2)]
+    assert said == ["", *tables, "", ""]
+
+
+def test_marks_do_not_break_the_progress_line(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    seen: list[list[str]] = []
+
+    def come(wait: int) -> None:
+        seen.append(terminal.rows())
+        if wait == 2:
+            session.output.append("epoch 1")
+            session.tracked.append(mark(7))
+        if wait == 3:
+            session.tracked.append(mark(8))
+
+    session = play([snapshot()] * 4, on_wait=come)
+    headless.run(Options(), progress=terminal)
+    assert seen[2][:4] == ["epoch 1", "train.py:7", "  nothing new, nothing gone", "  = 8 B in all"]
+    assert seen[2][4].startswith("mlp-mnist  step 20/200"), "drawn anew at once"
+    assert len(seen[2]) == 5
+    assert seen[3][4:7] == ["train.py:8", "  nothing new, nothing gone", "  = 8 B in all"], "without other output too"
+
+
+def test_marks_that_were_too_many_are_counted(
+    play: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = play([snapshot()])
+    monkeypatch.setattr(session, "tracked_since", lambda number: (1000, [mark(9)] if number < 1000 else []))
+    headless.run(Options())
+    assert capsys.readouterr().err.splitlines()[:2] == ["... 999 marks not shown", "train.py:9"]
+
+
+def test_the_last_words_name_the_peak(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    record = sample.memory(moment="peak", tier="deep", where=sample.WHERE)
+    play([snapshot(deep=DeepLook(t=1.0, step=2, peak=record))])
+    headless.run(Options())
+    assert capsys.readouterr().err.splitlines()[2].startswith("  peak 398 KiB in backward, conv3 (aten.")
 
 
 def test_a_terminal_that_is_gone_is_no_failure(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ APART = ("memtop.scenarios", "memtop.probe", "memtop.workers")
 # Each group is imported in one interpreter; what it may bring along is the union of what its members may.
 ALLOWED: dict[str, set[str]] = {
     "memtop": set(),
+    "memtop.tracking": set(),
     "memtop.model": {"msgspec"},
     "memtop.protocol": {"msgspec"},
     "memtop.sinks": {"msgspec"},

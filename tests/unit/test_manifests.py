@@ -23,7 +23,7 @@ def manifest(request: pytest.FixtureRequest) -> Manifest:
 
 
 def test_the_scenarios_are_in_teaching_order() -> None:
-    assert manifests.names() == ("mlp-mnist", "mlp-cifar", "cnn", "deep-stack")
+    assert manifests.names() == ("mlp-mnist", "mlp-cifar", "cnn", "deep-stack", "tensor-tracker")
 
 
 def test_every_manifest_is_whole(manifest: Manifest) -> None:
@@ -57,7 +57,7 @@ def test_every_formula_has_a_value(manifest: Manifest) -> None:
 def test_keys() -> None:
     keys = {name: {c.name: c.key for c in choices(name)} for name in manifests.names()}
     common = {"batch_size": "- +", "optimizer": "o", "precision": "p"}
-    assert keys["mlp-mnist"] == keys["mlp-cifar"] == common
+    assert keys["mlp-mnist"] == keys["mlp-cifar"] == keys["tensor-tracker"] == common
     assert keys["cnn"] == {**common, "inplace": "i"}
     assert keys["deep-stack"] == {**common, "checkpoint": "c"}
 
@@ -117,7 +117,7 @@ def test_what_is_not_offered_is_refused_in_one_line(name: str, value: object, of
 def test_a_wrong_name_brings_the_nearest() -> None:
     with pytest.raises(ManifestError, match="unknown scenario 'mlp-cifr'") as refused:
         manifests.load("mlp-cifr")
-    assert refused.value.remedy == "did you mean mlp-cifar? there are: mlp-mnist, mlp-cifar, cnn, deep-stack"
+    assert refused.value.remedy == f"did you mean mlp-cifar? there are: {', '.join(manifests.names())}"
     with pytest.raises(ManifestError, match="cnn has no setting 'batchsize'") as refused:
         manifests.resolve(manifests.load("cnn"), {"batchsize": 1})
     assert str(refused.value.remedy).startswith("did you mean batch_size? there are: batch_size, optimizer")

@@ -30,7 +30,8 @@ def test_counters_are_read_by_torchs_own_names(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch._C, "_cuda_memoryStats", stats, raising=False)
-    wanted = {"requested": 90, "allocated": 96, "active": 100, "reserved": 128, "retries": 2}
+    # 4 bytes wait for another stream: they are no tensor's any more, and torch still counts them as asked for.
+    wanted = {"requested": 86, "allocated": 96, "active": 100, "reserved": 128, "retries": 2}
     assert allocator.counters("cuda:3") == wanted
     assert asked == [3]
 

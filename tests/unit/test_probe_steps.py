@@ -30,6 +30,9 @@ class Diary:
     def backward_begins(self, roots: list[Any]) -> None:
         self._note("backward")
 
+    def backward_ended(self) -> None:
+        self._note("returned")
+
     def optimizer_begins(self, optimizer: Any) -> None:
         self._note("begins")
 
@@ -180,7 +183,7 @@ def test_lbfgs_is_one_step_however_often_it_evaluates(watched: Watched) -> None:
 
     opt.step(closure)
     assert calls > 2
-    assert watched.told == ["begins", *["backward"] * calls, "ended", "step"]
+    assert watched.told == ["begins", *["backward", "returned"] * calls, "ended", "step"]
 
 
 def test_the_wrap_around_backward_comes_and_goes(watched: Watched) -> None:
@@ -194,7 +197,7 @@ def test_the_wrap_around_backward_comes_and_goes(watched: Watched) -> None:
     weight.sum().backward()
     torch.autograd.backward([(weight * 2).sum()])
     torch.autograd.backward(tensors=(weight * 2).sum())
-    assert watched.told == ["backward"] * 3
+    assert watched.told == ["backward", "returned"] * 3
     assert weight.grad.tolist() == [6.0] * 3
     watched.steps.watch_backward(False)
     assert torch.autograd.backward is original
@@ -230,10 +233,114 @@ def test_what_backward_raises_is_the_persons(watched: Watched) -> None:
         loss.backward()
     with pytest.raises(RuntimeError, match="does not require grad"):
         torch.ones(1).backward()
+    assert watched.told == ["backward", "returned"] * 2
     assert not watched.errors
 
 
-@pytest.mark.parametrize("moment", ["backward", "begins", "ended", "step", "quiet"])
+def test_thinned_steps_are_counted_without_python_of_ours(watched: Watched) -> None:
+    opt = SGD(weights(), lr=0.1)
+    opt.step()
+    assert watched.told == ONE
+    watched.steps.look_at, watched.steps.thin, watched.steps.quiet = 1 << 62, True, True
+    assert watched.steps.thinned
+    ours = (watched.steps._pre, watched.steps._post)
+    hooks = [*optimizer._global_optimizer_pre_hooks.values(), *optimizer._global_optimizer_post_hooks.values()]
+    assert not any(hook in ours for hook in hooks)
+    for _ in range(7):
+        opt.step()
+    watched.steps.tick()  # it is not time yet
+    opt.step()
+    assert watched.told == []
+    assert (watched.steps.take(), watched.steps.take()) == (8, 0)
+    opt.step()
+    watched.steps.look_at = 0
+    watched.steps.tick()  # now it is: the next step's end is told
+    opt.step()
+    assert watched.told == ["quiet"]
+    assert watched.steps.take() == 2
+    watched.steps.quiet = False
+    opt.step()
+    assert watched.told == ONE
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_steps_that_c_cannot_count_are_not_thinned(watched: Watched, late: bool) -> None:
+    """A second optimizer, seen before or while steps are thinned: from then on Python counts."""
+    first, second = SGD(weights(), lr=0.1), SGD(weights(), lr=0.1)
+    watched.steps.thin = True
+    for opt in (first,) if late else (first, second):
+        opt.step()
+    watched.steps.look_at, watched.steps.quiet = 1 << 62, True
+    assert watched.steps.thinned is late
+    if late:
+        first.step()
+        watched.steps.look_at = 0
+        watched.steps.tick()
+        watched.steps.look_at = 1 << 62
+        second.step()
+        assert not watched.steps.thinned
+        assert watched.steps.take() == 1
+    for _ in range(5):
+        first.step()
+        second.step()
+    assert watched.steps.take() == 5
+
+
+def test_a_nested_step_is_not_thinned(watched: Watched) -> None:
+    outer = Outer(weights())
+    watched.steps.thin = True
+    outer.step()
+    watched.steps.look_at, watched.steps.quiet = 1 << 62, True
+    assert not watched.steps.thinned
+    outer.step()
+    assert watched.steps.take() == 1
+
+
+def test_hooks_change_places_while_torch_walks_over_them(watched: Watched) -> None:
+    """The person's own hooks stand before and after ours, and run in every step, whatever we put in our places."""
+    seen: list[str] = []
+    theirs = [
+        optimizer.register_optimizer_step_pre_hook(lambda *_: seen.append("pre")),
+        optimizer.register_optimizer_step_post_hook(lambda *_: seen.append("post")),
+    ]
+    opt = SGD(weights(), lr=0.1)
+    opt.step()
+    thin = watched.steps
+    original = watched.diary.quiet_step
+
+    def swap() -> None:
+        original()
+        thin.thin = not thin.thin
+        thin.quiet = True
+        thin.tick()
+
+    watched.diary.quiet_step = swap  # type: ignore[method-assign]
+    thin.thin, thin.quiet = True, True
+    thin.tick()
+    for _ in range(6):
+        opt.step()
+    assert watched.told == [*ONE, *["quiet"] * 6]
+    assert seen == ["pre", "post"] * 7
+    assert thin.take() == 6
+    for handle in theirs:
+        handle.remove()
+
+
+def test_a_hook_that_somebody_took_away_stays_away(watched: Watched) -> None:
+    optimizer._global_optimizer_pre_hooks.clear()
+    optimizer._global_optimizer_post_hooks.clear()
+    watched.steps.thin, watched.steps.quiet = True, True
+    watched.steps.quiet = False
+    assert not optimizer._global_optimizer_pre_hooks
+    assert not optimizer._global_optimizer_post_hooks
+
+
+def test_hooks_in_c_are_the_cheaper_ones() -> None:
+    whole, thin = probe_steps.prices()
+    assert 0 < thin < whole < 1_000_000
+
+
+@pytest.mark.parametrize("moment", ["backward", "returned", "begins", "ended", "step", "quiet"])
 def test_a_failure_ends_the_watching_and_nothing_else(watched: Watched, moment: str) -> None:
     """A person's own hooks are registered after ours: they must all run, in the step that fails as well."""
     seen: list[str] = []

@@ -39,7 +39,7 @@ def test_a_key_left_out_is_no_record(validator: Draft202012Validator, record: di
 
 
 def test_wrong_values_are_no_records(validator: Draft202012Validator) -> None:
-    memory = lines()[3]
+    (memory,) = (record for record in lines() if record["kind"] == "memory")
     for change in (
         {"moment": "lunch"},
         {"v": 2},
@@ -52,6 +52,16 @@ def test_wrong_values_are_no_records(validator: Draft202012Validator) -> None:
             validator.validate(memory | change)
 
 
+@pytest.mark.parametrize("kind", ["modules", "lines", "trace"])
+def test_a_row_with_a_key_left_out_is_no_record(validator: Draft202012Validator, kind: str) -> None:
+    (record,) = (record for record in lines() if record["kind"] == kind)
+    name = "marks" if kind == "trace" else "rows"
+    for key in record[name][0]:
+        rows = [{k: v for k, v in record[name][0].items() if k != key}]
+        with pytest.raises(ValidationError):
+            validator.validate(record | {name: rows})
+
+
 def test_a_key_of_a_later_version_is_allowed(validator: Draft202012Validator) -> None:
     validator.validate(lines()[-1] | {"new": 1})
 
@@ -62,4 +72,6 @@ def test_fields_say_what_they_mean() -> None:
         assert definition["title"]
     end = schema["$defs"]["EndRecord"]["properties"]
     assert "signal that ended the target" in end["signal"]["description"]
+    row = schema["$defs"]["ModuleRow"]["properties"]
+    assert "step's peak" in row["at_peak"]["description"]
     assert end["t"]["description"] == "Seconds since the run began."

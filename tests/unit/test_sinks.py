@@ -30,7 +30,7 @@ def test_every_kind_comes_back_as_it_was(tmp_path: Path) -> None:
     written(sink, *sample.all_kinds())
     assert list(read(path)) == sample.all_kinds()
     state = sink.state()
-    assert (state.ok, state.records, state.error, state.note) == (True, 7, None, None)
+    assert (state.ok, state.records, state.error, state.note) == (True, len(sample.all_kinds()), None, None)
     assert state.path == str(path)
 
 
@@ -99,6 +99,14 @@ def test_csv_has_one_row_a_memory_record(tmp_path: Path) -> None:
     assert (rows[0]["other_tensors"], rows[0]["context"], rows[0]["gradients"]) == ("", "", "0")
     total = sum(int(rows[0][name]) for name in categories.ALL if rows[0][name])
     assert total == int(rows[0]["device_total"])
+
+
+def test_csv_has_peaks_and_nothing_else_of_a_deep_look(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    peak = sample.memory(moment="peak", tier="deep", where=sample.WHERE, allocated=100)
+    written(open_sink(str(path)), peak, sample.modules(), sample.lines(), sample.trace())
+    (row,) = csv.DictReader(io.StringIO(path.read_text()))
+    assert (row["moment"], row["tier"], row["allocated"]) == ("peak", "deep", "100")
 
 
 def test_csv_goes_on_without_a_second_header_and_forgets_the_last_run(tmp_path: Path) -> None:

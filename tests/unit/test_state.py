@@ -13,6 +13,7 @@ from memtop.session.state import State
 
 START = 1_000_000_000
 BASE = {"t_ns": 3 * START, "pid": 1}
+COSTS = {"spent_ns": 1, "announced_ns": 250_000_000, "looks": 1}
 KNOWN = {"parameters": 50, "activations": 20, "gradients": None}
 
 
@@ -23,7 +24,7 @@ def memory(**changes: Any) -> wire.Memory:
 
 def step(**changes: Any) -> wire.Step:
     fields = {"step": 5, "steps": 5, "seconds": 0.5, "phases": {}, "batch_size": 8, "loss": 1.0}
-    return wire.Step(**(BASE | fields | {"spent_ns": 1, "trained_ns": 100} | changes))
+    return wire.Step(**(BASE | fields | COSTS | {"trained_ns": 100} | changes))
 
 
 def host(t: float) -> DeviceRecord:
@@ -61,6 +62,18 @@ def test_what_has_no_meaning_is_counted_and_dropped(changes: dict[str, str]) -> 
     assert state.ended(1.0, 0).dropped == 1
 
 
+def test_a_peak_on_a_gpu_whose_counters_are_unknown_says_so() -> None:
+    state = State(START)
+    state.sampled([DeviceRecord(t=0.0, device="cuda:0", memory_total=1000, memory_free=400)])
+    (record,) = state.heard(memory(device="cuda:0", moment="peak", tier="deep"))
+    assert isinstance(record, MemoryRecord)
+    assert record.allocated is record.reserved is record.bytes["rounding"] is record.bytes["cached"] is None
+    assert any("free or context holds them" in note for note in record.notes)
+    assert sum(size for size in record.bytes.values() if size is not None) == record.device_total == 1000
+    state.sampled([DeviceRecord(t=5.0, device="cuda:0", memory_total=1000, memory_free=400)])
+    assert state._holdings.then("cuda:0") == 0, "tensors are not what torch had reserved"
+
+
 def test_hostile_strings_are_harmless_in_every_record() -> None:
     state = State(START)
     (record,) = state.heard(memory(device="\x1b[31mcpu", notes=["\x1b]0;x\x07note"]))
@@ -93,15 +106,21 @@ def test_steps_and_phases() -> None:
     assert (state.phase, state.overhead_percent) == (Phase.TRAINING, 1.0)
 
 
+def test_what_the_probe_never_told_is_unknown() -> None:
+    end = State(START).ended(1.0, 0)
+    assert (end.overhead_percent, end.announced_seconds, end.looks) == (None, None, None)
+
+
 @pytest.mark.parametrize(("code", "exit_code", "signal"), [(0, 0, None), (3, 3, None), (-9, None, 9)])
 def test_the_end(code: int, exit_code: int | None, signal: int | None) -> None:
     state = State(START)
     state.heard(memory())
     state.heard(memory(bytes={"parameters": 10}))
     state.heard(step())
-    state.heard(wire.Bye(**BASE, steps=7, seconds=2.0, spent_ns=20_000_000, dropped=4))
+    state.heard(wire.Bye(**(BASE | COSTS | {"spent_ns": 20_000_000}), steps=7, seconds=2.0, dropped=4))
     end = state.ended(9.0, code)
     assert isinstance(end, EndRecord)
     assert (end.exit_code, end.signal, end.steps, end.dropped) == (exit_code, signal, 7, 4)
     assert (end.peak["cpu"]["tensors"], end.overhead_percent) == (70, 1.0)
+    assert (end.announced_seconds, end.looks) == (0.25, 1)
     assert state.phase is Phase.ENDED

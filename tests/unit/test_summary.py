@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memtop.model import categories, summary
-from memtop.model.snapshot import Phase
+from memtop.model.snapshot import DeepLook, Phase
 from tests.unit import sample_records as sample
 from tests.unit.fake_session import snapshot, with_log
 
@@ -43,6 +43,31 @@ def test_hostile_words_do_not_reach_the_terminal() -> None:
     evil = snapshot(title="a\x1b]0;x\x07b", phase=Phase.ENDED, logs=with_log("\x1b[2Jrun.jsonl"))
     text = summary.progress(evil, 80) + "".join(summary.lines(evil, sample.end()))
     assert text.isprintable()
+
+
+def peak(**where: object) -> str:
+    record = sample.memory(moment="peak", tier="deep", bytes={"activations": 45_200_000}, where=where or None)
+    return summary.lines(snapshot(deep=DeepLook(t=1.0, step=2, peak=record)), sample.end())[2]
+
+
+def test_the_peak_of_the_last_deep_look_says_where_it_was() -> None:
+    text = "peak 43.1 MiB in backward, conv3 (aten.convolution_backward), train.py:57 loss.backward()"
+    assert peak(**sample.WHERE) == text
+    assert peak(**(sample.WHERE | {"line": "/home/me/train.py:57"})) == text, "a path is too long for a line"
+    assert len(summary.lines(snapshot(), sample.end())) == 2, "without a look nothing is said of a peak"
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ({}, ""),
+        ({"phase": "optimizer", "module": None, "operator": "aten.add"}, " in optimizer, aten.add"),
+        ({"phase": "forward", "module": "a.b", "line": "t.py:1"}, " in forward, a.b, t.py:1"),
+        ({"phase": "\x1b[2Jforward", "text": "x\ny", "module": 3}, " in forward, 3, x y"),
+    ],
+)
+def test_what_is_not_known_of_the_peak_is_left_out(where: dict[str, object], text: str) -> None:
+    assert peak(**where) == "peak 43.1 MiB" + text
 
 
 def test_unknown_is_not_zero() -> None:

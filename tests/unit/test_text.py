@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtop.model.text import harmless
+from memtop.model.text import harmless, harmless_data, one_line
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,20 @@ def test_nothing_that_a_terminal_obeys_is_left(text: str, limit: int) -> None:
 def test_it_is_cut_and_says_so() -> None:
     assert harmless("x" * 50, 10) == "x" * 9 + "…"
     assert harmless("x" * 10, 10) == "x" * 10
+
+
+def test_what_was_on_many_lines_is_on_one() -> None:
+    assert one_line("  a\n\x1b[2Jb\t\tc \n") == "a b c"
+    assert one_line("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_every_string_of_a_value_is_harmless() -> None:
+    hostile = {"\x1b[1ma": ["\x07b", {"c": "\x9bd"}, None, 1, 1.5, True]}
+    assert harmless_data(hostile) == {"a": ["b", {"c": "d"}, None, 1, 1.5, True]}
+
+
+def test_what_is_nested_too_deep_is_cut() -> None:
+    value: object = "\x1b[1mx"
+    for _ in range(5000):
+        value = [value]
+    assert harmless_data(value) == [[[[[[[[None]]]]]]]]

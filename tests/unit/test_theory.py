@@ -40,6 +40,9 @@ def in_bytes(name: str, device: str | None = "cpu", **given: object) -> dict[str
         ("mlp-cifar", (1_578_536, 0, 3_157_088, 786_944, 35_336)),
         ("cnn", (456_744, 1_816, 913_544, 786_944, 40_374_536)),
         ("deep-stack", (440_000, 0, 888_000, 1_536, 1_280_008)),
+        # 2 x 80,097,536 and 32 counters; 8 images and labels; per image 1,212,416 bytes of the convolutions' outputs,
+        # 368,640 of the poolings' outputs and indices, 4,096 of the last one's indices, 2,048 of log-softmax.
+        ("tensor-tracker", (80_097_536, 0, 160_195_200, 98_368, 8 * (1_212_416 + 368_640 + 4_096 + 2_048) + 8)),
     ],
 )
 def test_each_scenario_by_default(name: str, expected: tuple[int, ...]) -> None:

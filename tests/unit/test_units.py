@@ -51,3 +51,17 @@ def test_what_is_not_known_is_never_nought() -> None:
     assert {units.percent(None, 1), units.percent(1, None), units.percent(1, 0), units.number(None)} == {"—"}
     assert units.rate(None) == "—"
     assert units.percent(0, 5) == "0.0 %"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "—"), (0, "0"), (999, "999"), (6_400, "6.40 k"), (113_246_208, "113 M"), (1_234_567_890, "1.23 G"),
+     (-12_345, "-12.3 k"), (999_600, "1.00 M"), (10**20, "100 E")],
+)  # fmt: skip
+def test_counts_in_three_digits(value: int | None, text: str) -> None:
+    assert units.short(value) == text
+
+
+def test_milliseconds_keep_their_digits() -> None:
+    assert units.milliseconds(0.0123) == "12.30 ms"
+    assert units.milliseconds(12.3, 0) == "12,300 ms"

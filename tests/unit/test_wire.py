@@ -14,15 +14,30 @@ torch = pytest.importorskip("torch", reason="the probe lives in a process that h
 from torch.optim import optimizer as hooks  # noqa: E402
 from torch.utils.data import dataloader  # noqa: E402
 
+from memtop.model import categories  # noqa: E402
 from memtop.probe import runtime, wire  # noqa: E402
-from memtop.protocol import records  # noqa: E402
+from memtop.protocol import deep, records  # noqa: E402
+from memtop.session.state import State  # noqa: E402
+from tests.unit import sample_records as sample  # noqa: E402
+from tests.unit.deep_driver import Driver, modules_of  # noqa: E402
+
+
+def told(record: Any) -> dict[str, Any]:
+    """A log record's fields but for those that every message has: the facts that a probe hands to `wire`."""
+    return {
+        name: value for name, value in msgspec.to_builtins(record).items() if name not in ("v", "kind", "t", "rank")
+    }
+
 
 BUILT: dict[str, dict[str, Any]] = {
     "hello": wire.hello(None),
     "event": wire.event("oom", "no memory", bytes=1),
     "ack": wire.ack(1, 2),
     "fault": wire.fault(1, "no", None),
-    "bye": wire.bye(1, 0.5, 7, 0),
+    "bye": wire.bye({"steps": 1, "seconds": 0.5, "spent_ns": 7, "announced_ns": 9, "looks": 1, "dropped": 0}),
+    "modules": wire.modules(told(sample.modules())),
+    "lines": wire.lines(told(sample.lines())),
+    "trace": wire.trace(told(sample.trace())),
 }
 
 
@@ -80,18 +95,44 @@ def fields(kind: str) -> set[str]:
 
 
 def test_every_record_decodes_and_has_exactly_the_fields(link: Link) -> None:
-    assert {record["kind"] for record in link.sent} == {"hello", "model", "memory", "step", "ack", "fault", "bye"}
+    told = {"hello", "model", "memory", "step", "ack", "fault", "bye"}
+    assert {record["kind"] for record in link.sent} - {"modules", "lines", "trace"} == told, "no event: nothing failed"
     for record in [*link.sent, *BUILT.values()]:
         decoded = records.decode(json.dumps(record, allow_nan=False).encode())
         assert set(record) == fields(record["kind"])
         assert msgspec.to_builtins(decoded) == record
 
 
+def test_every_record_of_a_real_deep_look_decodes_and_has_exactly_the_fields() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).sum().backward()
+        optimizer.step()
+
+    step()
+    found = Driver(optimizer, modules=modules_of(model)).look(step).records
+    assert {record["kind"] for record in found} == {"memory", "modules", "lines", "trace"}
+    state = State(found[0]["t_ns"])
+    for record in found:
+        line = json.dumps(record, allow_nan=False).encode()
+        decoded = records.decode(line)
+        assert set(record) == fields(record["kind"])
+        assert msgspec.to_builtins(decoded) == json.loads(line), "no row has a key more, or less"
+        assert state.heard(decoded), "each makes a record of the log"
+    look = state.looks.newest("cpu")
+    assert look is not None
+    assert None not in (look.modules, look.lines, look.trace)
+    assert look.peak.allocated == sum(look.peak.bytes[name] or 0 for name in categories.TENSORS)
+
+
 def test_the_same_keys_inside(link: Link) -> None:
     (model,) = [record for record in link.sent if record["kind"] == "model"]
     assert set(model["inputs"][0]) == {field.encode_name for field in msgspec.structs.fields(records.Input)}
     assert (model["parameters"], model["trainable_parameters"], model["modules"]) == (10, 10, 1)
-    moments = [record["moment"] for record in link.sent if record["kind"] == "memory"]
+    moments = [record["moment"] for record in link.sent if record["kind"] == "memory" and record["moment"] != "peak"]
     assert moments == ["forward_end", "backward_end", "step_end"] * 2
 
 
@@ -114,3 +155,52 @@ def test_a_loss_that_is_no_number_is_null(loss: float | None) -> None:
 def test_what_is_not_exactly_one_is_refused(line: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         records.decode(line)
+
+
+def test_facts_may_say_when_it_was() -> None:
+    assert wire.memory({"device": "cpu", "t_ns": 7})["t_ns"] == 7
+    assert wire.memory({"device": "cpu"})["t_ns"] > 7
+
+
+def test_what_is_rare_is_never_dropped() -> None:
+    assert {"modules", "lines", "trace"} < wire.VITAL
+    assert "memory" not in wire.VITAL
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("modules", "rows", [{"path": "a"}]),
+        ("modules", "folded", None),
+        ("lines", "rows", [1]),
+        ("trace", "points", [[1.5]]),
+        ("trace", "times", ["1"]),
+        ("trace", "marks", [{"at": 0.0, "name": None}]),
+    ],
+)
+def test_a_deep_look_of_another_shape_is_refused(kind: str, name: str, value: Any) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        records.decode(json.dumps(BUILT[kind] | {name: value}).encode())
+
+
+@pytest.mark.parametrize("change", [{"total": -1}, {"total": 1 << 63}, {"gained": [{}]}, {"label": None}])
+def test_a_mark_of_another_shape_is_refused(change: dict[str, Any]) -> None:
+    mark = {"place": "a.py:1", "label": "", "gained": [], "lost": [], "total": 0}
+    assert deep.track(mark).total == 0
+    with pytest.raises(msgspec.ValidationError):
+        deep.track(mark | change)
+
+
+def test_a_deep_look_that_lasts_too_long_is_given_up_at_the_next_batch(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """An evaluation between two steps must not be followed to its end."""
+    from memtop.probe import deep
+
+    monkeypatch.setattr(deep, "_LONGEST_NS", 0)
+    link: Link = request.getfixturevalue("link")
+    said = [record["message"] for record in link.sent if record["kind"] == "event"]
+    assert [one for one in said if "the deep look at step 2 was given up: the step took more than" in one] == said
+    assert len(said) == 1
+    tiers = {record["step"]: record["tier"] for record in link.sent if record["kind"] == "memory"}
+    assert tiers[2] == "graph"

@@ -16,9 +16,10 @@ from memtop.tui.draw.footer import footer
 from memtop.tui.draw.header import banner, header
 from memtop.tui.draw.history import history, output
 from memtop.tui.draw.host import host_lines
-from memtop.tui.draw.memory import bars, head, memory
+from memtop.tui.draw.memory import bars, head, memory, peak_line
 from memtop.tui.draw.moments import MOMENT_ROWS, moments
 from memtop.tui.draw.panel import panel
+from memtop.tui.draw.peak import peak_of
 from memtop.tui.draw.table import table
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
@@ -42,7 +43,8 @@ def natural_height(snapshot: Snapshot, width: int, view: View) -> int:
     """Rows that the main screen takes where nobody says how many there are."""
     extra = 1 if snapshot.banner is not None else 0
     if width < 100:
-        return extra + 8 + len(figures_of(snapshot, view.moment).order) + 6
+        told = 0 if peak_of(snapshot) is None else 1
+        return extra + 8 + len(figures_of(snapshot, view.moment).order) + 6 + told
     return extra + 42
 
 
@@ -80,6 +82,9 @@ def _narrow(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     title.append(Segment(age_text(figures.age), palette["warn"]))
     rows, drawn = bars(snapshot, figures, width - 2, view, 2 if height >= 30 else 1)
     rows = [fit(title, width - 2), *rows] if height >= 20 else rows
+    peak = peak_line(snapshot, width - 2, view)
+    if peak is not None and height >= 21:
+        below.insert(0, peak)
     wanted = len(figures.order) + 3
     spare = height - len(rows) - len(below)
     below += best(machine, max(min(2, spare - 6), spare - wanted))
@@ -121,7 +126,9 @@ def _medium(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     wanted = len(batch_panel.lines(snapshot, aside - 4, view)) + 2
     first = max(rest // 2, min(wanted, rest - 7)) if not snapshot.gpus else min(rest - 6, max(7, rest // 2))
     left_width = width - aside
-    graph = history(snapshot, left_width, max(5, rest - 6), view)
+    # Two lines of output stay; of the rest the step takes the larger part, since it is read in detail.
+    inside = _one_step(snapshot, left_width, (rest - 4) * 3 // 5, view) if rest >= 14 else []
+    graph = history(snapshot, left_width, max(5, rest - (4 if inside else 6) - len(inside)), view) + inside
     words = output(snapshot, left_width, rest - len(graph), view)
     upper = batch_panel.batch(snapshot, aside, first, view)
     lower = machine_panel.machine(snapshot, aside, rest - first, view)
@@ -135,18 +142,40 @@ def _wide(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     rest = height - top
     third = width * 3 // 10
     first = width - 2 * third
-    graph = history(snapshot, first, rest * 3 // 5 if snapshot.gpus else rest, view)
+    height_left = rest * 3 // 5 if snapshot.gpus else rest
+    inside = _one_step(snapshot, first, height_left * 3 // 5, view)
+    graph = history(snapshot, first, height_left - len(inside), view) + inside
     graph += output(snapshot, first, rest - len(graph), view) if snapshot.gpus else []
     middle = batch_panel.batch(
         snapshot, third, min(len(batch_panel.lines(snapshot, third - 4, view)) + 2, rest // 2), view
     )
     middle += moments(snapshot, third, min(MOMENT_ROWS, rest - len(middle) - 3), view)
+    middle += _most(snapshot, third, rest - len(middle), view)
     middle += _lesson(snapshot, third, rest - len(middle), view)
     wanted = len(host_lines(snapshot, third - 4, view, wide=True)) + 2
     host = machine_panel.cpu(snapshot, third, min(wanted, rest - 5), view)
     right = host + machine_panel.gpu(snapshot, third, rest - len(host) if snapshot.gpus else 4, view)
     right += output(snapshot, third, rest - len(right), view) if not snapshot.gpus else []
     return rows + beside([(first, graph), (third, middle), (third, right)], rest)
+
+
+def _one_step(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """The course of the step that was watched whole; nothing before there is one."""
+    if view.plain or snapshot.deep is None or snapshot.deep.trace is None:
+        return []
+    # Not before there is something to draw: the first picture need not wait for it.
+    from memtop.tui.draw.step import small
+
+    return small(snapshot, width, height, view)
+
+
+def _most(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
+    """What holds most of the peak, beside which the lesson still has its lines."""
+    if view.plain or snapshot.deep is None:
+        return []
+    from memtop.tui.draw.most import most
+
+    return most(snapshot, width, height - len(wrap(harmless(snapshot.lesson) or "-", width - 4)) - 3, view)
 
 
 def _lesson(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:

@@ -32,6 +32,11 @@ _ASCII: Final = str.maketrans(
         "←": "<",
         "▸": ">",
         "▶": ">",
+        "▾": "v",
+        "▼": "v",
+        "▲": "^",
+        "◆": "*",
+        "≠": "!",
         "↑": "^",
         "↓": "v",
         "✔": "+",
@@ -108,6 +113,38 @@ def join(parts: Sequence[Row], width: int, separator: Segment) -> Row:
         joined += [separator, *part] if joined else part
         used += size
     return fit(joined, width) if used > width else joined
+
+
+def flow(parts: Sequence[Row], width: int, most: int, separator: Segment) -> list[Row]:
+    """`parts`, whole, one after another in at most `most` rows of `width` cells; those that find no room are left."""
+    rows: list[Row] = [Row()]
+    for part in parts:
+        used = row_width(rows[-1])
+        size = row_width(part) + (cell_len(separator.text) if used else 0)
+        if used and used + size > width:
+            if len(rows) == most:
+                break
+            rows.append(Row())
+            used = 0
+        rows[-1] += [separator, *part] if used else part
+    return [fit(row, width) if row_width(row) > width else row for row in rows]
+
+
+def put(row: Row, column: int, text: str, style: Style | None) -> Row:
+    """The row with `text` over what stood from `column` on. For rows of narrow characters only."""
+    found, place, end = Row(), 0, column + len(text)
+    for segment in row:
+        start, place = place, place + len(segment.text)
+        if place <= column or start >= end:
+            found.append(segment)
+            continue
+        if start < column:
+            found.append(Segment(segment.text[: column - start], segment.style))
+        if start <= column:
+            found.append(Segment(text, style))
+        if place > end:
+            found.append(Segment(segment.text[end - start :], segment.style))
+    return found
 
 
 def wrap(text: str, width: int) -> list[str]:

@@ -10,13 +10,15 @@ from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import batch as batch_panel
 from memtop.tui.draw.cells import Row, cut, fit, left, right, wrap
-from memtop.tui.draw.figures import SizeColumn, figures_of, record_of, tensors_of
+from memtop.tui.draw.figures import SizeColumn, figures_of, measured, record_of, tensors_of
 from memtop.tui.draw.gpu import gpu_lines
 from memtop.tui.draw.host import host_lines
+from memtop.tui.draw.peak import WAITING, looked, where
 from memtop.tui.palette import LETTERS, title
 from memtop.tui.view import MOMENTS, View
 
 _NAME = 17
+_SHOWN = ("forward_end", "peak", "backward_end", "step_end", "highest", "now")
 
 
 def details(snapshot: Snapshot, width: int, view: View) -> list[Row]:
@@ -28,6 +30,7 @@ def details(snapshot: Snapshot, width: int, view: View) -> list[Row]:
         rows += _section("What this shows", view) + _text(harmless(snapshot.lesson), width, view)
     rows += _section(f"Memory of {snapshot.device} at each moment", view) + _moments(snapshot, width, view)
     rows += _section("Theory", view) + _theory(snapshot, width, view)
+    rows += _section("Watching", view) + _watching(snapshot, width, view)
     rows += _section("Batch and model", view) + [row for _, row in batch_panel.lines(snapshot, width, view)]
     rows += _section("Machine", view)
     rows += [row for _, row in host_lines(snapshot, width, view)]
@@ -65,8 +68,8 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     palette = view.palette
     column = SizeColumn(view.unit, figures_of(snapshot, "now").total)
     gap = 2 if column.width > 12 else 4
-    count = max(1, min(5, (width - _NAME - 2) // (column.width + gap)))
-    shown = ("forward_end", "backward_end", "step_end", "highest", "now")[:count]
+    count = max(1, (width - _NAME - 2) // (column.width + gap))
+    shown = [moment for moment in _SHOWN if moment != "peak" or record_of(snapshot, "peak") is not None][:count]
     figures = {moment: figures_of(snapshot, moment).bytes for moment in shown}
     heads = "".join(right(moment.replace("_", " "), column.width + gap) for moment in shown)
     rows: list[Row] = [[Segment(" " * (2 + _NAME) + heads, palette["faint"])]]
@@ -84,6 +87,7 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
 
 
 def _theory(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    """Each closed form, and under it what was measured at the moments that it can be held against."""
     palette = view.palette
     if not snapshot.theory:
         return [[Segment("no closed form for this training", palette["faint"])]]
@@ -94,4 +98,50 @@ def _theory(snapshot: Snapshot, width: int, view: View) -> list[Row]:
         words = wrap(harmless(theory.why), max(20, width - _NAME - 25))
         rows.append([*head, Segment(words[0] if words else "", palette["dim"])])
         rows += [[Segment(" " * (_NAME + 25)), Segment(line, palette["dim"])] for line in words[1:]]
+        rows += _beside(snapshot, name, theory.bytes, view)
+    for name in ("temporaries", "rounding"):
+        rows += _beside(snapshot, name, None, view)
     return rows
+
+
+def _beside(snapshot: Snapshot, name: str, theory: int | None, view: View) -> list[Row]:
+    """The measured figures, their difference, and the reason for it where it is known."""
+    from memtop.tui.draw.reasons import why
+
+    palette, rows = view.palette, list[Row]()
+    telling = measured(snapshot, name)[1]
+    for moment in (telling, "peak") if theory is not None else ("peak",):
+        record = record_of(snapshot, moment)
+        value = None if record is None else record.bytes.get(name)
+        if value is None or (theory is None and not value):
+            continue
+        told = why(snapshot, name, moment, view.unit)
+        when = f"{title(name) + ' ' if theory is None else '  '}at {moment.replace('_', ' ')}"
+        row = [Segment(left(when, _NAME + 2), palette["text" if theory is None else "dim"])]
+        row.append(Segment(right(units.size(value, "B"), 20) + "   ", palette["text"]))
+        if told == "=":
+            row.append(Segment("=", palette["good"]))
+        elif theory is not None:
+            off = value - theory
+            row.append(Segment(f"{'+' if off > 0 else '−'}{units.size(abs(off), 'B')}", palette["dim"]))
+        if told not in ("=", None):
+            row.append(Segment(f"{'  ' if theory is not None else ''}{told}", palette["dim"]))
+        rows.append(row)
+    return rows
+
+
+def _watching(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    """What it takes to know all this."""
+    parts = []
+    if snapshot.overhead_percent is not None:
+        parts.append(f"the training is slowed by ~{snapshot.overhead_percent:.1f} %, announced looks apart")
+    if snapshot.announced_seconds is not None:
+        count = "" if snapshot.looks is None else f", {snapshot.looks:,} of them"
+        parts.append(f"announced looks ~{units.duration(snapshot.announced_seconds)}{count}")
+    if snapshot.deep is not None:
+        record = snapshot.deep.peak
+        words = " · ".join(where(record, snapshot.deep.modules)) or "nowhere that is known"
+        parts.append(f"newest deep look at {looked(snapshot.deep, snapshot)}: peak in {words}")
+    else:
+        parts.append(WAITING)
+    return [row for words in parts for row in _text(words, width, view)]

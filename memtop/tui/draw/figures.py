@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memtop.model.categories import TENSORS, of_device
 from memtop.model.records import DeviceRecord, MemoryRecord
 from memtop.model.snapshot import Phase, Snapshot
-from memtop.model.units import Unit, duration, size
+from memtop.model.units import Unit, duration, percent, size
 
 STALE = 3.0
 """Seconds after which a figure shows its age."""
@@ -47,12 +47,18 @@ def record_of(snapshot: Snapshot, moment: str) -> MemoryRecord | None:
     if moment == "most":
         over = snapshot.highest if snapshot.phase is Phase.ENDED else None
         return over or _fullest(snapshot) or snapshot.now
+    if moment == "peak" and snapshot.deep is not None:
+        return snapshot.deep.peak
     return snapshot.highest if moment == "highest" else snapshot.moments.get(moment)
 
 
 def _fullest(snapshot: Snapshot) -> MemoryRecord | None:
-    """Of the newest record of each moment that with the most tensors; of equals the earliest in a step."""
-    records = sorted(snapshot.moments.values(), key=lambda record: _ORDER.get(record.moment, len(_ORDER)))
+    """Of the newest record of each moment that with the most tensors; of equals the earliest in a step.
+
+    A peak is known of few steps only: it would stand there, and grow old, while the training goes on.
+    """
+    steady = [record for moment, record in snapshot.moments.items() if moment != "peak"]
+    records = sorted(steady or snapshot.moments.values(), key=lambda record: _ORDER.get(record.moment, len(_ORDER)))
     return max(records, key=lambda record: tensors_of(record.bytes) or 0, default=None)
 
 
@@ -114,6 +120,13 @@ def measured(snapshot: Snapshot, category: str) -> tuple[int | None, str]:
 def age_text(age: float | None) -> str:
     """` · 12 s ago` of an old figure, nothing of a fresh one."""
     return "" if age is None or age < STALE else f" · {duration(age)} ago"
+
+
+def share_text(value: int | None, whole: int | None) -> str:
+    """A share; what would read as nothing though it is something, says so."""
+    if value and whole and abs(100 * value / whole) < 0.05:
+        return " <0.1 %" if value > 0 else "-<0.1 %"
+    return f"{percent(value, whole if whole and whole > 0 else None):>7}"
 
 
 class SizeColumn:

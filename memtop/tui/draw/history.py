@@ -8,7 +8,8 @@ from memtop.model import units
 from memtop.model.categories import TENSORS
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
-from memtop.tui.draw.cells import Row, cut, right
+from memtop.tui.draw.axis import axis_width, with_axis
+from memtop.tui.draw.cells import Row, cut
 from memtop.tui.draw.panel import panel
 from memtop.tui.draw.spark import area
 from memtop.tui.palette import Palette
@@ -18,12 +19,9 @@ from memtop.tui.view import View
 def history(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """The framed panel: a stacked area with its scale at the left."""
     palette = view.palette
-    axis = 9 if view.unit == "auto" else 14
-    slots, rows = width - 4 - axis, height - 2
+    slots, rows = width - 4 - axis_width(view), height - 2
     graph, top = area(snapshot.series, TENSORS, slots, rows, palette)
-    body = (
-        [_with_axis(row, y, rows, top, axis, view) for y, row in enumerate(graph)] if top else _empty(snapshot, palette)
-    )
+    body = [with_axis(row, y, rows, top, view) for y, row in enumerate(graph)] if top else _empty(snapshot, palette)
     span = units.duration(slots * snapshot.series_seconds)
     words = f"each at its highest, last {span}"
     title = [Segment("Tensors ", palette["title"]), Segment(words, palette["dim"])]
@@ -40,13 +38,6 @@ def _aside(snapshot: Snapshot, slots: int, room: int, view: View) -> Row:
         if len(words) + len(most) <= room:
             return [Segment(words, palette["dim"]), Segment(most, palette["text"])]
     return []
-
-
-def _with_axis(row: Row, y: int, rows: int, top: int, axis: int, view: View) -> Row:
-    palette = view.palette
-    marks = {0: top, rows - 1: 0} | ({rows // 2: top * (rows - rows // 2) // rows} if rows >= 6 else {})
-    words = units.size(marks[y], view.unit) if y in marks else ""
-    return [Segment(right(words, axis - 1) + ("┤" if words else "│"), palette["faint"]), *row]
 
 
 def _empty(snapshot: Snapshot, palette: Palette) -> list[Row]:

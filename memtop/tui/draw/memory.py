@@ -11,9 +11,10 @@ from memtop.model.categories import TENSORS
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.bar import Part, bar, parts
-from memtop.tui.draw.cells import Row, cut, join, spread
+from memtop.tui.draw.cells import Row, cut, join, row_width, spread
 from memtop.tui.draw.figures import NOTHING_YET, Figures, age_text, figures_of, tensors_of
 from memtop.tui.draw.panel import panel
+from memtop.tui.draw.peak import age, peak_of, peak_parts
 from memtop.tui.draw.table import table
 from memtop.tui.palette import LETTERS, title
 from memtop.tui.view import View
@@ -28,7 +29,20 @@ def memory(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]
     tall = height >= 22
     rows, drawn = bars(snapshot, figures, width - 4, view, 2 if tall else 1)
     rows += table(snapshot, figures, width - 4, height - 2 - len(rows), view, drawn)
-    return panel(head(snapshot, figures, view), aside(snapshot, figures, view), rows, width, height, view.palette)
+    foot = peak_line(snapshot, width - 6, view)
+    return panel(head(snapshot, figures, view), aside(snapshot, figures, view), rows, width, height, view.palette, foot)
+
+
+def peak_line(snapshot: Snapshot, width: int, view: View) -> Row | None:
+    """How high a step goes, where that is, and when it was looked for; `None` before the first deep look."""
+    record = peak_of(snapshot)
+    if record is None:
+        return None
+    old = [Segment(f"deep look {age(record.t, snapshot)}", view.palette["dim"])]
+    modules = None if snapshot.deep is None else snapshot.deep.modules
+    lead, *rest = peak_parts(record, modules, view, text=width >= 100)
+    shown = join([lead, *rest], max(8, width - row_width(old) - 3), Segment(" · ", view.palette["faint"]))
+    return join([shown, old], width, Segment(" · ", view.palette["faint"]))
 
 
 def head(snapshot: Snapshot, figures: Figures, view: View) -> Row:

@@ -27,7 +27,7 @@ def moments(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     body = _bars(snapshot, width - 4, view)
     if height < MOMENT_ROWS:
         body = body[::2]
-    title = [Segment("One step ", view.palette["title"]), Segment("tensors at each moment", view.palette["dim"])]
+    title = [Segment("Moments ", view.palette["title"]), Segment("of a step, its tensors at each", view.palette["dim"])]
     return panel(title, [], body, width, height, view.palette)
 
 

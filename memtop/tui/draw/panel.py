@@ -10,8 +10,13 @@ from memtop.tui.draw.cells import Row, fit, row_width, spread
 from memtop.tui.palette import Palette
 
 
-def panel(title: Row, aside: Row, body: Sequence[Row], width: int, height: int, palette: Palette) -> list[Row]:
-    """`body` in a frame of exactly `width` x `height` cells; two columns of each side are the frame's."""
+def panel(
+    title: Row, aside: Row, body: Sequence[Row], width: int, height: int, palette: Palette, foot: Row | None = None
+) -> list[Row]:
+    """`body` in a frame of exactly `width` x `height` cells; two columns of each side are the frame's.
+
+    `foot` stands in the frame's last line, where there is room for it.
+    """
     border = palette["border"]
     line = Segment("─", border)
     head = [Segment("╭─ ", border), *title, Segment(" ", border)]
@@ -23,5 +28,8 @@ def panel(title: Row, aside: Row, body: Sequence[Row], width: int, height: int, 
     for y in range(height - 2):
         inner = fit(list(body[y]) if y < len(body) else Row(), width - 4)
         rows.append([Segment("│ ", border), *inner, Segment(" │", border)])
-    rows.append([Segment("╰" + "─" * (width - 2) + "╯", border)])
+    if foot and row_width(foot) + 6 <= width:
+        rows.append(spread([Segment("╰─ ", border), *foot, Segment(" ", border)], [Segment("╯", border)], width, line))
+    else:
+        rows.append([Segment("╰" + "─" * (width - 2) + "╯", border)])
     return rows[:height]

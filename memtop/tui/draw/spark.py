@@ -60,21 +60,29 @@ def area(
     """The last `width` slots of `series` stacked in `order`, exact to an eighth of a row, and the top of the scale."""
     stacks = _stacks(series, order, width)
     top = max((sum(stack) for stack in stacks), default=0)
-    columns = [_column(stack, order, top, height, palette) for stack in stacks]
+    columns = [column(stack, order, top, height, palette) for stack in stacks]
     blank = [(" ", "", "")] * height
-    columns = [blank] * (width - len(columns)) + columns
+    return rows_of([blank] * (width - len(columns)) + columns, height, palette), top
+
+
+Cell = tuple[str, str, str]
+"""One cell of a graph: its glyph, the category above or empty, the category below or empty."""
+
+
+def rows_of(columns: Sequence[Sequence[Cell]], height: int, palette: Palette) -> list[Row]:
+    """Columns of cells, top first, as rows of text with as few segments as can be."""
     rows = []
     for y in range(height):
         row = Row()
         run, last = "", ("", "")
-        for column in columns:
-            glyph, upper, lower = column[y]
+        for cells in columns:
+            glyph, upper, lower = cells[y]
             if (upper, lower) != last and run:
                 row.append(_segment(run, *last, palette))
                 run = ""
             run, last = run + glyph, (upper, lower)
         rows.append([*row, _segment(run, *last, palette)])
-    return rows, top
+    return rows
 
 
 def _segment(text: str, upper: str, lower: str, palette: Palette) -> Segment:
@@ -93,10 +101,8 @@ def _stacks(series: Mapping[str, Sequence[int | None]], order: Sequence[str], wi
     ]
 
 
-def _column(
-    stack: Sequence[int], order: Sequence[str], top: int, height: int, palette: Palette
-) -> list[tuple[str, str, str]]:
-    """One column, top row first: (glyph, category above or empty, category below or empty)."""
+def column(stack: Sequence[int], order: Sequence[str], top: int, height: int, palette: Palette) -> list[Cell]:
+    """One column of `stack` (none negative) on a scale from 0 to `top`, exact to an eighth of a row, top row first."""
     if top <= 0 or not sum(stack):
         return [(" ", "", "")] * height
     steps = 1 if palette.mono else 8
@@ -110,7 +116,7 @@ def _column(
     return [_glyph(row) for row in reversed(rows)]
 
 
-def _glyph(inside: list[str]) -> tuple[str, str, str]:
+def _glyph(inside: list[str]) -> Cell:
     """One cell from its eighths, lowest first: two categories at most, or one under nothing."""
     if not inside:
         return " ", "", ""

@@ -10,16 +10,20 @@ from rich.style import Style
 
 from memtop.model import units
 from memtop.model.categories import TENSORS
+from memtop.model.records import MemoryRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, fit, left, right
-from memtop.tui.draw.figures import Figures, SizeColumn, measured, record_of, tensors_of
+from memtop.tui.draw.figures import Figures, SizeColumn, measured, record_of, share_text, tensors_of
+from memtop.tui.draw.peak import peak_of
 from memtop.tui.draw.spark import spark
 from memtop.tui.palette import LETTERS, title
 from memtop.tui.view import View
 
 _NAME = 15
 _SUMS = ("tensors", "device")
+_ROOM_FOR_PEAK = 96
+"""Cells that a table must have for a column of its own for the peak."""
 HEADS = {"forward_end": "fwd end", "backward_end": "bwd end", "step_end": "step end"}
 _UNKNOWN_WHY = {"temporaries": "needs a deep look", "other_tensors": "needs a deep look"}
 """Why a category is unknown, where the way of measuring is the reason."""
@@ -30,33 +34,40 @@ class _Layout:
     """Widths of the columns; 0 leaves one out."""
 
     size: SizeColumn
+    peak: int
     share: int
     history: int
     theory: int
     note: int
 
 
-def _layout(width: int, view: View, total: int | None) -> _Layout:
+def _layout(width: int, view: View, total: int | None, looked: bool) -> _Layout:
     size = SizeColumn(view.unit, total)
     highest = 2 + size.width
-    room = width - 2 - _NAME - 2 * highest
+    peak = highest if looked and width >= _ROOM_FOR_PEAK else 0
+    room = width - 2 - _NAME - 2 * highest - peak
     share = 9 if room >= 9 else 0
     room -= share
     theory = highest if room >= highest + 22 else 0
     rest = room - theory
     if theory:
-        history = max(10, min(2 * rest // 5, 62))
+        history = max(10, min((rest // 4) if peak else (2 * rest // 5), 62))
         note = rest - history - 4
-        return _Layout(size, share, history, theory, note)
+        return _Layout(size, peak, share, history, theory, note)
     history = rest - 2 if rest >= 8 else 0
-    return _Layout(size, share, min(history, 60), 0, 0)
+    return _Layout(size, peak, share, min(history, 60), 0, 0)
+
+
+def _peak(snapshot: Snapshot, view: View) -> MemoryRecord | None:
+    """The record of the column beside the newest figures, where it is not the newest itself."""
+    return None if view.plain or view.moment == "peak" else peak_of(snapshot)
 
 
 def table(
     snapshot: Snapshot, figures: Figures, width: int, height: int, view: View, drawn: Set[str] = frozenset()
 ) -> list[Row]:
     """At most `height` rows of exactly `width` cells. Figures that find no row are summed in one: they still add up."""
-    layout = _layout(width, view, figures.total)
+    layout = _layout(width, view, figures.total, _peak(snapshot, view) is not None)
     rows = [_head(snapshot, figures, layout, view)] if height > 3 else []
     names, dropped = _chosen(snapshot, figures, height - len(rows))
     for name in names:
@@ -104,13 +115,16 @@ def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> 
     record = record_of(snapshot, view.moment)
     dim = view.palette["faint"]
     now = "now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment)
-    text = " " * (2 + _NAME) + "  " + right(now, layout.size.width) + "  " + right("highest", layout.size.width)
+    text = " " * (2 + _NAME) + "  " + right(now, layout.size.width)
+    text += "  " + right("at peak", layout.size.width) if layout.peak else ""
+    text += "  " + right("highest", layout.size.width)
     text += "  " + right("share", 7) if layout.share else ""
     if layout.history:
         span = units.duration(layout.history * snapshot.series_seconds)
         text += "  " + left(f"last {span}", layout.history)
     if layout.theory:
-        text += "  " + right("theory", layout.size.width) + "  " + left("against theory", layout.note)
+        text += "  " + right("theory", layout.size.width) + "  "
+        text += left("why it differs" if layout.peak else "against theory", layout.note)
     return [Segment(text, dim)]
 
 
@@ -123,11 +137,15 @@ def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view
     mark = Segment(LETTERS[name], palette.fill(name) if shown and value else palette.ink(name))
     row = [mark, Segment(" " + left(title(name), _NAME), quiet)]
     row += [Segment("  " + layout.size.text(value), _figure_style(value, quiet, palette["faint"]))]
+    peak = _peak(snapshot, view)
+    top = None if peak is None else peak.bytes.get(name)
+    if layout.peak:
+        row += [Segment("  " + layout.size.text(top), _figure_style(top, quiet, palette["faint"]))]
     row += [Segment("  " + layout.size.text(highest), palette["dim"] if highest else palette["faint"])]
     if layout.share:
         whole = figures.tensors if name in TENSORS else figures.total
-        row += [Segment("  " + _share(value, whole), palette["dim"] if value else palette["faint"])]
-    if value is None and highest is None and figures.tensors is not None and name in _UNKNOWN_WHY:
+        row += [Segment("  " + share_text(value, whole), palette["dim"] if value else palette["faint"])]
+    if value is None and highest is None and top is None and figures.tensors is not None and name in _UNKNOWN_WHY:
         return row + _why(name, layout, view)
     if layout.history:
         row += [Segment("  "), Segment(spark(snapshot.series.get(name, ()), layout.history), palette.ink(name))]
@@ -147,20 +165,16 @@ def _figure_style(value: int | None, quiet: Style, unknown: Style) -> Style:
     return unknown if value is None else quiet
 
 
-def _share(value: int | None, whole: int | None) -> str:
-    """A share; what would read as nothing though it is something, says so."""
-    if value and whole and abs(100 * value / whole) < 0.05:
-        return " <0.1 %" if value > 0 else "-<0.1 %"
-    return right(units.percent(value, whole if whole and whole > 0 else None), 7)
-
-
 def _theory(snapshot: Snapshot, name: str, shown: int | None, layout: _Layout, view: View) -> Row:
     """What the closed form says, and how the moment it speaks of compares. `shown` is the first column's figure."""
     palette = view.palette
     theory = snapshot.theory.get(name)
+    words = _reason(snapshot, name, layout, view)
     if theory is None:
-        return [Segment(" " * (4 + layout.size.width + layout.note))]
+        return [Segment(" " * (4 + layout.size.width) + left(words or "", layout.note), palette["faint"])]
     row = [Segment("  " + layout.size.text(theory.bytes), palette["dim"])]
+    if words is not None:
+        return [*row, Segment("  " + left(words, layout.note), palette["faint"])]
     value, moment = measured(snapshot, name)
     if value is None:
         return [*row, Segment("  " + left(theory.why, layout.note), palette["faint"])]
@@ -172,8 +186,24 @@ def _theory(snapshot: Snapshot, name: str, shown: int | None, layout: _Layout, v
     off = value - theory.bytes
     near = abs(off) <= max(64, theory.bytes // 100)
     words = f"{'+' if off > 0 else '−'}{units.size(abs(off), view.unit)}"
-    rest = left(f" at {when}: {harmless(theory.why)}", layout.note - len(words))
+    told = _why_of(snapshot, name, moment, view) or harmless(theory.why)
+    rest = left(f" at {when}: {told}", layout.note - len(words))
     return [*row, Segment(f"  {words}", palette["dim" if near else "warn"]), Segment(rest, palette["faint"])]
+
+
+def _reason(snapshot: Snapshot, name: str, layout: _Layout, view: View) -> str | None:
+    """Why the category is at the peak what it is there; `None` where it is as the closed form says, or not known."""
+    if not layout.peak:
+        return None
+    told = _why_of(snapshot, name, "peak", view)
+    return None if told == "=" else told
+
+
+def _why_of(snapshot: Snapshot, name: str, moment: str, view: View) -> str | None:
+    # Not before there is something to compare: the first picture need not wait for it.
+    from memtop.tui.draw.reasons import why
+
+    return why(snapshot, name, moment, view.unit)
 
 
 def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout, view: View) -> Row:
@@ -184,9 +214,13 @@ def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout,
     highest = None if record is None else tensors_of(record.bytes) if tensors else record.device_total
     row = [Segment("Σ " + left("all tensors" if tensors else "whole device", _NAME), palette["strong"])]
     row += [Segment("  " + layout.size.text(now), palette["strong"])]
+    if layout.peak:
+        peak = _peak(snapshot, view)
+        top = None if peak is None else tensors_of(peak.bytes) if tensors else peak.device_total
+        row += [Segment("  " + layout.size.text(top), palette["strong"])]
     row += [Segment("  " + layout.size.text(highest), palette["text"])]
     if layout.share:
-        row += [Segment("  " + _share(now, figures.total), palette["text"])]
+        row += [Segment("  " + share_text(now, figures.total), palette["text"])]
     if layout.history and tensors:
         row += [Segment("  "), Segment(spark(snapshot.series.get("tensors", ()), layout.history), palette["dim"])]
     elif layout.history:

@@ -31,6 +31,7 @@ _MOMENT_WORDS = {
     "forward_end": "the end of forward: activations are complete",
     "backward_end": "the end of backward: gradients are complete, activations are gone",
     "step_end": "the end of the step: the optimizer has run",
+    "peak": "a step's highest instant, from the newest deep look",
     "highest": "the highest of the whole run",
 }
 
@@ -102,9 +103,11 @@ class MainScreen(Screen[None]):
         """`None` dims a key that can't do anything now."""
         works = {
             "pause": self._can_pause,
+            "deep_look": lambda: self.now.phase is Phase.TRAINING,
             "scale_batch": self._can_scale,
             "type_batch": lambda: self._is_scenario() and "batch_size" in self.now.settings,
             "cycle": lambda: self._choice(str(parameters[0])) is not None,
+            "restart": lambda: not self.memtop.session.is_command,
             "settings": self._is_scenario,
             "pick_scenario": self._is_scenario,
             "next_scenario": self._is_scenario,
@@ -129,6 +132,12 @@ class MainScreen(Screen[None]):
         """Hold the training, or let it go on."""
         session = self.memtop.session
         (session.resume if self.now.phase is Phase.PAUSED else session.pause)()
+        self.memtop.urge()
+
+    def action_deep_look(self) -> None:
+        """The next step is watched whole."""
+        self.memtop.session.deep_look()
+        self.memtop.tell("a deep look: the next step is watched whole; x shows what it finds")
         self.memtop.urge()
 
     def action_restart(self) -> None:
@@ -228,6 +237,10 @@ class MainScreen(Screen[None]):
     def action_details(self) -> None:
         """Every figure and where it comes from."""
         self._open("details", "DetailsScreen")
+
+    def action_inside(self) -> None:
+        """One step from inside: its course, modules, lines, tracked tensors."""
+        self._open("deep", "DeepScreen")
 
     def action_output(self) -> None:
         """All that the target has printed."""

@@ -35,11 +35,15 @@ class Page(Screen[None]):
         return cast("MemtopApp", self.app)
 
     def on_mount(self) -> None:
-        """Keys scroll the rows."""
+        """Keys reach the body, and no frame around it."""
         self.query_one("#head", Lines).can_focus = False
         self.query_one("#foot", Lines).can_focus = False
-        self.query_one("#body", Lines).focus()
+        self.focus_body()
         self.call_after_refresh(self.repaint)
+
+    def focus_body(self) -> None:
+        """Keys scroll the rows."""
+        self.query_one("#body", Lines).focus()
 
     def on_resize(self) -> None:
         """Wrap anew."""
@@ -47,14 +51,23 @@ class Page(Screen[None]):
 
     def repaint(self) -> None:
         """Draw the newest."""
-        width, palette = self.size.width, self.memtop.view.palette
+        self.frame()
         body = self.query_one("#body", Lines)
-        self.query_one("#head", Lines).show([fit(self.title_row(), width)])
-        hints = [[Segment(key, palette["key"]), Segment(f" {words}", palette["key_text"])] for key, words in self.HINTS]
-        notice = self.memtop.view.notice
-        words = [Segment(notice, palette["accent"])] if notice else join(hints, width - 2, Segment("  "))
-        self.query_one("#foot", Lines).show([fit([Segment(" "), *words], width)])
         self.show(body, max(1, body.room))
+
+    def frame(self) -> None:
+        """Draw the first line and the last."""
+        width, palette = self.size.width, self.memtop.view.palette
+        self.query_one("#head", Lines).show([fit(self.title_row(), width)])
+        hints = [[Segment(key, palette["key"]), Segment(f" {words}", palette["key_text"])] for key, words in self.hints]
+        notice = self.memtop.view.notice
+        words = [Segment(notice, palette["accent"])] if notice else join(hints, width - 3, Segment("  "))
+        self.query_one("#foot", Lines).show([fit([Segment(" "), *words], width)])
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """Keys and words of the last line."""
+        return self.HINTS
 
     def title_row(self) -> Row:
         """The first line."""

@@ -1,4 +1,4 @@
-"""The main screen's one widget: draws rows that a pure function made, and only those that changed."""
+"""Draws rows that a pure function made, and only those that changed: the main screen's one widget, and its base."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def changed_span(old: Row, new: Row, width: int) -> tuple[int, int]:
     return start, max(start, end)
 
 
-class Board(Widget):
-    """Everything on the main screen."""
+class Rows(Widget):
+    """Rows of exactly its width. Cells that stay as they are, are left alone."""
 
-    DEFAULT_CSS = "Board { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = "Rows { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
 
     def __init__(self) -> None:
@@ -38,16 +38,10 @@ class Board(Widget):
         self._rows: list[Row] = []
         self._strips: list[Strip] = []
         self._base = Style.null()
-        self._shown: tuple[Snapshot, View] | None = None
 
-    def paint(self, snapshot: Snapshot, view: View) -> None:
-        """Show this; lines that stay as they are, are left alone."""
-        self._shown = (snapshot, view)
-        width, height = self.size
-        if not width or not height:
-            return
-        rows = board(snapshot, width, height, view)
-        base = self.rich_style
+    def put(self, rows: list[Row]) -> None:
+        """Show these."""
+        width, base = self.size.width, self.rich_style
         if (
             base != self._base
             or len(rows) != len(self._rows)
@@ -71,13 +65,28 @@ class Board(Widget):
         self._rows = rows
         return regions
 
-    def on_resize(self) -> None:
-        """Another layout may hold now."""
-        if self._shown is not None:
-            self.paint(*self._shown)
-
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
+
+
+class Board(Rows):
+    """Everything on the main screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[Snapshot, View] | None = None
+
+    def paint(self, snapshot: Snapshot, view: View) -> None:
+        """Show this."""
+        self._shown = (snapshot, view)
+        width, height = self.size
+        if width and height:
+            self.put(board(snapshot, width, height, view))
+
+    def on_resize(self) -> None:
+        """Another layout may hold now."""
+        if self._shown is not None:
+            self.paint(*self._shown)

@@ -1,0 +1,19 @@
+"""What every record of a log has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordBase:
+    """Every record: its version, when, and whose."""
+
+    v: int = VERSION
+    """Version of the log's format."""
+    t: float
+    """Seconds since the run began."""
+    rank: int = 0
+    """Which rank of a distributed run; 0 where there is one."""

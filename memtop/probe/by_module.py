@@ -1,0 +1,128 @@
+"""A deep look by module: the rows of a `modules` record. Their `at_peak` sum to the peak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .attribution import ACTIVATIONS, BUFFERS, GRADIENTS, PARAMETERS, STATE
+from .births import HELD, RECOMPUTE
+from .replay import Course
+
+if TYPE_CHECKING:
+    from .found import Found
+
+_ROOM = 900_000
+"""Characters of one record, nearly: the monitor takes lines up to a MiB."""
+_OWN = {PARAMETERS: "parameter_bytes", BUFFERS: "buffer_bytes", GRADIENTS: "gradient_bytes", STATE: "state_bytes"}
+_SUMS = ("parameters", *_OWN.values(), "activations", "recomputed", "at_peak", "born")
+
+Row = dict[str, Any]
+
+
+def modules(found: Found, made: Course) -> dict[str, Any]:
+    """`rows` (what has no module first) and how many were `folded` into that first row, for want of room."""
+    rows: dict[int, Row] = {0: _empty(None, "")}
+    for key, (path, module) in found.names.items():
+        rows[key] = _empty(path, type(module).__name__)
+        rows[key]["parameters"] = _elements(found, module)
+    _fill(rows, found, made)
+    for key, shape in found.look.shapes.items():
+        if key in rows:
+            rows[key]["output"] = list(shape)
+    _count_flops(rows, found)
+    slots = 24 if len(rows) <= 1000 else 8
+    _fill_series(rows, found, made, slots)
+    return _within(list(rows.values()), slots)
+
+
+def _empty(path: str | None, kind: str) -> Row:
+    return {"path": path, "type": kind, **dict.fromkeys(_SUMS, 0), "output": None, "flops": None, "series": []}
+
+
+def _elements(found: Found, module: Any) -> int:
+    """Elements of the parameters that are this module's own: a tied one belongs to the first that has it."""
+    count = 0
+    for one in module._parameters.values():
+        number = None if one is None else _number(found, one)
+        if number is not None and found.owners[number] == id(module):
+            count += one.numel()
+    return count
+
+
+def _number(found: Found, tensor: Any) -> int | None:
+    try:
+        return found.look.number(tensor.untyped_storage())
+    except (NotImplementedError, RuntimeError, ValueError):
+        return None
+
+
+def _fill(rows: dict[int, Row], found: Found, made: Course) -> None:
+    peak, end = made.standing(made.peak), made.standing()
+    kept = made.standing(made.moments["forward_end"][1]) if "forward_end" in made.moments else {}
+    for number, (birth, rank, owner) in enumerate(zip(found.look.births, found.ranks, found.owners, strict=True)):
+        if birth.device != made.device:
+            continue
+        row = rows[owner]
+        row["at_peak"] += peak.get(number, 0)
+        if birth.phase != HELD:
+            row["born"] += birth.bytes
+        if rank in _OWN:
+            row[_OWN[rank]] += end.get(number, 0)
+        elif rank == ACTIVATIONS and birth.phase == RECOMPUTE:
+            row["recomputed"] += birth.bytes
+        elif rank == ACTIVATIONS:
+            row["activations"] += kept.get(number, 0)
+
+
+def _count_flops(rows: dict[int, Row], found: Found) -> None:
+    from torch.utils.flop_counter import flop_registry
+
+    counted: dict[Any, int] = {}
+    for one in found.look.flops:
+        row = rows.get(one.module)
+        if row is None:
+            continue
+        key = (one.operator, str(one.arguments))
+        if key not in counted:
+            counted[key] = int(flop_registry[one.operator._overloadpacket](*one.arguments, out_val=one.result))
+        row["flops"] = (row["flops"] or 0) + counted[key]
+
+
+def _fill_series(rows: dict[int, Row], found: Found, made: Course, slots: int) -> None:
+    """Bytes made in the step by each module and alive: the highest of each of `slots` equal parts of the step."""
+    look, owners = found.look, found.owners
+    span = max(1, made.times[-1] - look.began)
+    running: dict[int, list[int]] = {}
+    sizes: dict[int, int] = {}
+    for number, size, at in made.steps:
+        if number in made.held:
+            continue
+        slot = min(slots - 1, (at - look.began) * slots // span)
+        one = running.setdefault(owners[number], [0, 0, *([0] * slots)])
+        _fill_up(one, slot)
+        one[0] += size - sizes.get(number, 0)
+        sizes[number] = size
+        one[2 + slot] = max(one[2 + slot], one[0])
+    for owner, one in running.items():
+        _fill_up(one, slots - 1)
+        rows[owner]["series"] = one[2:]
+
+
+def _fill_up(one: list[int], slot: int) -> None:
+    """What is held (the first number) was held in every slot since the last one written (the second)."""
+    for passed in range(one[1] + 1, slot + 1):
+        one[2 + passed] = one[0]
+    one[1] = slot
+
+
+def _within(rows: list[Row], slots: int) -> dict[str, Any]:
+    """As many rows as one record holds; the rest is added to the first."""
+    room, kept = _ROOM, 0
+    for row in rows:
+        room -= 270 + slots * 10 + len(row["path"] or "") + len(row["type"])
+        kept += room > 0
+    for row in rows[kept:]:
+        for name in (*_SUMS, "flops"):
+            if row[name]:
+                rows[0][name] = (rows[0][name] or 0) + row[name]
+    return {"rows": rows[:kept], "folded": len(rows) - kept}

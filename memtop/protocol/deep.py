@@ -1,0 +1,70 @@
+"""What a deep look at one step found, and the marks of `memtop.track()`, as they cross the socket."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from memtop.model.deep_records import LineRow, Mark, ModuleRow
+from memtop.protocol.base import Wire
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""Bytes, elements or a number of things: what a computer can hold."""
+
+
+class Modules(Wire, frozen=True, kw_only=True, tag="modules"):
+    """See `model.deep_records.ModulesRecord`."""
+
+    device: str
+    step: int
+    rows: list[ModuleRow]
+    folded: int
+
+
+class Lines(Wire, frozen=True, kw_only=True, tag="lines"):
+    """See `model.deep_records.LinesRecord`."""
+
+    device: str
+    step: int
+    rows: list[LineRow]
+
+
+class Trace(Wire, frozen=True, kw_only=True, tag="trace"):
+    """See `model.deep_records.TraceRecord`."""
+
+    device: str
+    step: int
+    seconds: float
+    columns: list[str]
+    times: list[float]
+    points: list[list[int]]
+    marks: list[Mark]
+    peak: int
+    changes: int
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Tensors alike. See `model.snapshot.TensorGroup`."""
+
+    shape: list[Count]
+    dtype: str
+    kind: str
+    device: str
+    count: Count
+    bytes: Count
+
+
+class Track(msgspec.Struct, frozen=True, kw_only=True):
+    """The `data` of an event named `track`. See `model.snapshot.Tracked`."""
+
+    place: str
+    label: str
+    gained: list[Group]
+    lost: list[Group]
+    total: Count
+
+
+def track(data: dict[str, Any]) -> Track:
+    """The data of a `track` event. Raises `msgspec.ValidationError` on anything that is not exactly one."""
+    return msgspec.convert(data, Track)
