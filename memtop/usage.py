@@ -107,6 +107,21 @@ class MemtopGroup(click.Group):
     """The `memtop` command: options in sections, examples, unknown commands explained."""
 
     examples: tuple[tuple[str, str], ...] = ()
+    modules: tuple[str, ...] = ()
+    """The subcommands: modules of `memtop.commands`, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the help."""
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The module's `command`."""
+        if cmd_name not in self.modules:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"memtop.commands.{cmd_name}").command
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -119,7 +134,7 @@ class MemtopGroup(click.Group):
 
     def unknown(self, name: str) -> Refused:
         """Why `memtop NAME` does nothing, and what was probably meant."""
-        if meant := close_to(name, self.commands):
+        if meant := close_to(name, self.modules):
             return Refused(f"no command {name!r}", f"did you mean memtop {meant}?")
         from memtop.launcher import manifests
 
@@ -127,7 +142,7 @@ class MemtopGroup(click.Group):
             return Refused(f"no command {name!r}", f"did you mean memtop --scenario {name}?")
         if name.endswith(".py"):
             return Refused(f"no command {name!r}", f"did you mean memtop run {name}?")
-        return Refused(f"no command {name!r}", f"there are {', '.join(self.commands)}; memtop --help says more")
+        return Refused(f"no command {name!r}", f"there are {', '.join(self.modules)}; memtop --help says more")
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Both forms."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from memtop import __version__, cli, headless
+from memtop.commands import watching
 from memtop.launcher import manifests
 from memtop.session import Options
 from tests.unit.fake_session import snapshot
@@ -146,7 +147,7 @@ def test_whole_steps_are_logged_where_asked_for(headless_options: Callable[..., 
 
 def test_without_a_terminal_there_is_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Options] = []
-    monkeypatch.setattr(cli, "_once", lambda options: calls.append(options) or 3)
+    monkeypatch.setattr(watching, "_once", lambda options: calls.append(options) or 3)
     assert cli.main([]) == 3
     assert cli.main(["--once", "--steps", "4"]) == 3
     assert [options.steps for options in calls] == [None, 4]
