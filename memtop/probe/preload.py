@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False  # `typing` itself would cost every Python of the tree milliseconds; so would `importlib.abc`
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 OWNED = "MEMTOP_OWNED"
 """Set for a scenario: the target ends with its monitor."""
@@ -35,7 +37,7 @@ def install(path: str) -> None:
     sys.meta_path.append(_Lender())
 
 
-class _Waiter(MetaPathFinder):
+class _Waiter:
     """Steps aside for every import but the first of torch."""
 
     def __init__(self, path: str) -> None:
@@ -52,11 +54,11 @@ class _Waiter(MetaPathFinder):
         if spec is None or spec.loader is None:
             sys.meta_path.insert(0, self)
             return None
-        spec.loader = _Loader(spec.loader, self._path)
+        spec.loader = _Loader(spec.loader, self._path)  # type: ignore[assignment]  # by its methods alone
         return spec
 
 
-class _Lender(MetaPathFinder):
+class _Lender:
     """For `import memtop` in a program whose own Python has none: the one that watches lends itself for the marks."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -64,13 +66,12 @@ class _Lender(MetaPathFinder):
         if name != "memtop":
             return None
         from importlib.util import spec_from_file_location
-        from pathlib import Path
 
-        folder = Path(__file__).resolve().parent.parent
-        return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        folder = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+        return spec_from_file_location(name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
 
 
-class _Loader(Loader):
+class _Loader:
     """Runs torch's own loader, and the probe after it. Leaves torch's spec as it would have been."""
 
     def __init__(self, inner: Any, path: str) -> None:

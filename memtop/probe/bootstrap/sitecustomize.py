@@ -8,12 +8,14 @@ silent: the person's program starts as it would have.
 import os
 import sys
 
+# The two modules that `importlib.machinery` and `importlib.util` take these names from: they are there already, and
+# those two would bring pathlib, tempfile and forty more into every Python of the tree.
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import PathFinder, spec_from_file_location
+
 
 def _memtop_chain(here: str) -> None:
     """Run the person's own sitecustomize in our place, as if ours had never been found."""
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
     spec = PathFinder.find_spec("sitecustomize", [p for p in sys.path if p != here])
     if spec is not None and spec.loader is not None:
         module = module_from_spec(spec)
@@ -23,8 +25,6 @@ def _memtop_chain(here: str) -> None:
 
 def _memtop_start(here: str) -> None:
     """Load the probe's package under a private name and let it wait for the program's own `import torch`."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
     folder = os.path.dirname(here)
     spec = spec_from_file_location(
         "_memtop_probe", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
