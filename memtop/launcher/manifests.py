@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from memtop.launcher.claims import Claim, claim
 from memtop.launcher.settings import ManifestError, SettingSpec, checked, from_table, nearest
 from memtop.model.records import Setting
 from memtop.model.snapshot import Choice
@@ -39,6 +40,8 @@ class Manifest:
     """The real data set's name; `None`: it has none."""
     synthetic: str
     """What it trains on without a data folder, in words."""
+    claims: tuple[Claim, ...]
+    """What it teaches, in figures that a log must show."""
 
     def spec(self, name: str) -> SettingSpec | None:
         """The setting of that name, written with `_` or `-`; `None`: not offered."""
@@ -47,6 +50,7 @@ class Manifest:
 
 
 __all__ = (
+    "Claim",
     "Manifest",
     "ManifestError",
     "SettingSpec",
@@ -124,6 +128,7 @@ def _described(manifest: Manifest) -> dict[str, Any]:
         "script": str(manifest.script),
         "data": manifest.data,
         "synthetic": manifest.synthetic,
+        "claims": [claim.text for claim in manifest.claims],
         "settings": [
             {
                 "name": spec.name,
@@ -158,7 +163,7 @@ def _ordered(root: Path) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda name: (found[name].get("order", math.inf), name)))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _read(path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
@@ -167,7 +172,7 @@ def _read(path: Path) -> dict[str, Any]:
     return table
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _load(root: Path, name: str) -> Manifest:
     path = root / name / "scenario.toml"
     table = _read(path)
@@ -177,13 +182,20 @@ def _load(root: Path, name: str) -> Manifest:
             title=table["title"],
             lesson=" ".join(table["lesson"].split()),
             script=root / name / "train.py",
-            settings=_settings(_read(root / "common" / "settings.toml")["settings"], table.get("settings", [])),
+            settings=_settings(_common(root, table.get("without", [])), table.get("settings", [])),
             theory=table.get("theory", {}),
             data=table.get("data"),
             synthetic=table["synthetic"],
+            claims=tuple(claim(each) for each in table.get("claims", [])),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ManifestError(f"{path} is not a manifest: {error!r}") from None
+
+
+def _common(root: Path, without: list[str]) -> list[dict[str, Any]]:
+    """The settings that all have, but for those a scenario can't have."""
+    tables: list[dict[str, Any]] = _read(root / "common" / "settings.toml")["settings"]
+    return [table for table in tables if table["name"] not in without]
 
 
 def _settings(common: list[dict[str, Any]], own: list[dict[str, Any]]) -> tuple[SettingSpec, ...]:

@@ -35,9 +35,11 @@ def closed_forms(
 
     `parameters` and `trainable` are numbers of elements of `itemsize` bytes, `buffers` bytes, `parameter_tensors` the
     number of trained tensors. `formulas` are a manifest's: `parameters` (elements), `parameter_tensors`, `buffers`,
-    `inputs` and `activations` at `forward_end` (bytes). They go before what was given; the optimizer state of Adam
-    needs to know `device`, the one in focus, since its `step` scalars stay in host memory.
+    `inputs` and `activations` at `forward_end`, `optimizer_state` of an optimizer that is not known here (bytes). They
+    go before what was given; the optimizer state of Adam needs to know `device`, the one in focus, since its `step`
+    scalars stay in host memory.
     """
+    settings = settings if device is None else {**settings, "device": device}
     values = {name: _value(formula, settings) for name, formula in formulas.items()}
     elements = parameters if (counted := values.get("parameters")) is None else counted
     trained = elements if trainable == parameters else trainable
@@ -45,7 +47,8 @@ def closed_forms(
     theory = {
         "parameters": _each(elements, itemsize),
         "gradients": _each(trained, itemsize),
-        "optimizer_state": _optimizer_state(settings, trained * itemsize, tensors, device),
+        "optimizer_state": _optimizer_state(settings, trained * itemsize, tensors, device)
+        or _formula("optimizer_state", values, formulas, settings),
         "buffers": _buffers(values.get("buffers"), buffers),
         "inputs": _formula("inputs", values, formulas, settings),
         "activations": _formula("activations", values, formulas, settings),

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,16 +33,27 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the settings)\n")
 
 
-def parser(description: str | None, batch_size: int, learning_rate: float) -> Parser:
-    """The flags that all scenarios have, with this scenario's own defaults for two of them."""
+def parser(
+    description: str | None,
+    batch_size: int | None,
+    learning_rate: float,
+    *,
+    optimizer: str = "adam",
+    optimizers: Sequence[str] = OPTIMIZERS,
+    precision: str = "fp32",
+    precisions: Sequence[str] = PRECISIONS,
+    steps: int = 1000,
+) -> Parser:
+    """The flags that all scenarios have, with this scenario's own defaults. `batch_size` of `None`: it has none."""
     made = Parser(description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = made.add_argument
-    add("--batch-size", type=whole(1), default=batch_size, help="samples a step")
-    add("--optimizer", choices=OPTIMIZERS, default="adam", help="momentum is SGD with momentum 0.9")
-    add("--precision", choices=PRECISIONS, default="fp32", help="bf16 runs the forward pass under autocast")
+    if batch_size is not None:
+        add("--batch-size", type=whole(1), default=batch_size, help="samples a step")
+    add("--optimizer", choices=optimizers, default=optimizer, help="momentum is SGD with momentum 0.9")
+    add("--precision", choices=precisions, default=precision, help="bf16 runs the forward pass under autocast")
     add("--device", type=device_name, default="auto", help="cpu, cuda:N, mps, or auto: the best there is")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of the weights, the synthetic data and the order")
-    add("--steps", type=whole(0), default=1000, help="how many; 0 is until interrupted")
+    add("--steps", type=whole(0), default=steps, help="how many; 0 is until interrupted")
     add("--learning-rate", type=not_negative, default=learning_rate, help="of the optimizer")
     add("--data", default="", metavar="DIR", help="folder of the real data set; without it, synthetic data")
     add("--download", action="store_true", help="fetch the data set into --data DIR where it is not there yet")

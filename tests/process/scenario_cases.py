@@ -33,6 +33,22 @@ MEASURED: dict[str, tuple[str, dict[str, object]]] = {
     "small segments=3": ("deep-stack", {"depth": 7, "width": 24, "checkpoint": "segments=3"}),
     "small segments=7": ("deep-stack", {"depth": 7, "width": 24, "checkpoint": "segments=7", "batch_size": 9}),
     "tracker": ("tensor-tracker", {"batch_size": 2}),
+    "iris": ("iris", {}),
+    "iris 7": ("iris", {"batch_size": 7, "optimizer": "adam"}),
+    "optimizers": ("optimizers", {"optimizer": "adamw"}),
+    "optimizers adafactor": ("optimizers", {"optimizer": "adafactor"}),
+    "precision": ("precision", {"precision": "fp32", "optimizer": "momentum"}),
+    "image none": ("image-size", {"remedy": "none", "batch_size": 3}),
+    "image half": ("image-size", {"remedy": "image", "batch_size": 3}),
+    "image batch": ("image-size", {"remedy": "batch", "batch_size": 3, "side": 32}),
+    "image pooling": ("image-size", {"remedy": "pooling", "batch_size": 3}),
+    "image early": ("image-size", {"remedy": "inplace", "batch_size": 2, "pooling": "early"}),
+    "image in place": ("image-size", {"remedy": "inplace", "batch_size": 2}),
+    "image checkpoint": ("image-size", {"remedy": "checkpoint", "batch_size": 2}),
+    "image both": ("image-size", {"remedy": "checkpoint", "batch_size": 2, "pooling": "early", "side": 96}),
+    "gpt": ("transformer", {"batch_size": 2, "length": 64}),
+    "gpt small": ("transformer", {"batch_size": 3, "length": 10, "heads": 2, "layers": 1, "width": 12}),
+    "gpt one head": ("transformer", {"batch_size": 1, "length": 33, "heads": 1, "optimizer": "sgd"}),
     "small sqrt": ("deep-stack", {"depth": 17, "width": 24, "checkpoint": "sqrt"}),
 }
 """Two steps of each: theory is held against what torch really keeps."""
@@ -51,6 +67,11 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     "checkpoint": ("deep-stack", ["--checkpoint", "segments=0"], "argument --checkpoint: 'segments=0' is not offered"),
     "too many segments": ("deep-stack", ["--checkpoint", "segments=1001"], "needs as many layers: --depth is 1000"),
     "too shallow": ("deep-stack", ["--checkpoint", "halves", "--depth", "2"], "needs --depth 3 or more"),
+    "batches": ("batch-size", ["--batches", "1,two"], "argument --batches: 'two' is not a whole number"),
+    "micro": ("batch-size", ["--micro-batch", "10"], "--micro-batch 10 does not divide a batch of 32"),
+    "side": ("image-size", ["--side", "100"], "--side must be a multiple of 16, not 100"),
+    "heads": ("transformer", ["--heads", "7"], "--heads 7 does not divide a --width of 64"),
+    "cap": ("oom", ["--cap", "999999999", "--device", "cpu"], "--cap 999999999: cpu has "),
     "no folder": ("mlp-mnist", ["--data", "/nonexistent/digits"], "--data /nonexistent/digits: no such folder"),
     "download where": ("mlp-mnist", ["--download"], "--download needs a folder to put the files in: --data DIR"),
 }
@@ -163,8 +184,24 @@ def all_cases(tmp: Path) -> dict[str, tuple[str, list[str], dict[str, Any]]]:
     cases |= {f"again {name}": (name, ["--steps", "3", "--device", "cpu"], {}) for name in manifests.names()}
     cases["seed 1"] = ("mlp-mnist", ["--steps", "3", "--device", "cpu", "--seed", "1"], {})
     cases["falls"] = ("mlp-cifar", ["--steps", "200", "--device", "cpu"], {})
-    cases["bf16"] = ("cnn", ["--steps", "1", "--device", "cpu", "--batch-size", "4", "--precision", "bf16"], {})
+    cases["cnn bf16"] = ("cnn", ["--steps", "1", "--device", "cpu", "--batch-size", "4", "--precision", "bf16"], {})
     cases["larger than the set"] = ("mlp-mnist", ["--steps", "2", "--batch-size", "10001", "--device", "cpu"], {})
+    cases["no scaling"] = ("batch-size", ["--steps", "2", "--device", "cpu", "--batches", "64"], {})
+    cases["scaled"] = ("batch-size", [*cases["no scaling"][1], "--scale-rate", "on"], {})
+    cases["micro 16"] = ("batch-size", [*cases["no scaling"][1], "--micro-batch", "16"], {})
+    for precision in ("bf16", "pure-bf16", "fp16"):
+        arguments = ["--steps", "2", "--device", "cpu", "--batch-size", "4", "--precision", precision]
+        cases[precision] = ("precision", arguments, {})
+    cases["keeps"] = ("iris", ["--steps", "50", "--device", "cpu", "--log-every", "1", "--keep-graph", "on"], {})
+    cases["numbers"] = ("iris", ["--steps", "50", "--device", "cpu", "--log-every", "1"], {})
+    cases["iris learns"] = ("iris", ["--steps", "400", "--device", "cpu"], {})
+    cases["gpt learns"] = ("transformer", ["--steps", "30", "--device", "cpu", "--length", "32", "--layers", "1"], {})
+    cases["gpt sdpa"] = (
+        "transformer",
+        ["--steps", "3", "--device", "cpu", "--length", "32", "--attention", "sdpa"],
+        {},
+    )
+    cases["gpt math"] = ("transformer", ["--steps", "3", "--device", "cpu", "--length", "32"], {})
     cases["no set"] = ("deep-stack", ["--steps", "1", "--depth", "2", "--data", "x", "--download"], {})
     cases |= {name: (scenario, arguments, {}) for name, (scenario, arguments, _) in REFUSED.items()}
     cases |= data_cases(tmp)

@@ -6,42 +6,32 @@ whole, the inputs that its checkpoints keep included.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from memtop.model import categories
 from memtop.sinks.schema import log_schema
+from tests.process.runs import STEPS, Log, logged, shared
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 120
-STEPS = 4
 LOSS = 4
 """One float32: the loss lives while backward begins."""
 
-Log = list[dict[str, Any]]
-
-RUNS: dict[str, list[str]] = {
-    "mlp-mnist": ["mlp-mnist", "--batch-size", "64", "--set", "optimizer=adam"],
-    "mlp-cifar": ["mlp-cifar", "--batch-size", "64", "--set", "optimizer=sgd"],
-    "cnn": ["cnn", "--batch-size", "64", "--set", "optimizer=momentum"],
-    "stack": ["deep-stack", "--batch-size", "32"],
-    "segments": ["deep-stack", "--batch-size", "32", "--set", "checkpoint=segments=2"],
-    "halves": ["deep-stack", "--batch-size", "32", "--set", "checkpoint=halves"],
+RUNS: dict[str, tuple[str, dict[str, object]]] = {
+    "mlp-mnist": ("mlp-mnist", {"batch_size": 64, "optimizer": "adam"}),
+    "mlp-cifar": ("mlp-cifar", {"batch_size": 64, "optimizer": "sgd"}),
+    "cnn": ("cnn", {"batch_size": 64, "optimizer": "momentum"}),
+    "stack": ("deep-stack", {"batch_size": 32}),
+    "segments": ("deep-stack", {"batch_size": 32, "checkpoint": "segments=2"}),
+    "halves": ("deep-stack", {"batch_size": 32, "checkpoint": "halves"}),
 }
 
-PEAK_RUNS: dict[str, list[str]] = {
-    "cifar-adam": ["mlp-cifar", "--batch-size", "64", "--set", "optimizer=adam"],
-    "cnn-adam": ["cnn", "--batch-size", "64", "--set", "optimizer=adam"],
-    "segments=32": ["deep-stack", "--batch-size", "32", "--set", "checkpoint=segments=32"],
-    "mnist-large": ["mlp-mnist", "--batch-size", "2048", "--set", "optimizer=adam"],
+PEAK_RUNS: dict[str, tuple[str, dict[str, object]]] = {
+    "cifar-adam": ("mlp-cifar", {"batch_size": 64, "optimizer": "adam"}),
+    "cnn-adam": ("cnn", {"batch_size": 64, "optimizer": "adam"}),
+    "segments=32": ("deep-stack", {"batch_size": 32, "checkpoint": "segments=32"}),
+    "mnist-large": ("mlp-mnist", {"batch_size": 2048, "optimizer": "adam"}),
 }
 
 PEAKS: dict[str, tuple[int, str]] = {
@@ -91,26 +81,14 @@ EXPECTED["segments"] = {**EXPECTED["stack"], "activations": 641_280 + 4 + LOSS}
 EXPECTED["halves"] = {**EXPECTED["stack"], "activations": 3 * 32 * 40 + 4 + LOSS}
 
 
-def run(arguments: list[str]) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "memtop", "--headless", "--scenario", *arguments]
-    command += ["--steps", str(STEPS), "--device", "cpu", "--log", "-"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
-def logs() -> dict[str, Log]:
+def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Log]:
     """Each run's log, two runs at a time."""
     pytest.importorskip("torch", reason="scenarios need torch")
+    folder, runs = shared(tmp_path_factory), RUNS | PEAK_RUNS
     with ThreadPoolExecutor(2) as pool:
-        runs = RUNS | PEAK_RUNS
-        ended = dict(zip(runs, pool.map(run, runs.values()), strict=True))
-    for name, (status, _, err) in ended.items():
-        assert status == 0, f"{name}: {err}"
-    return {name: [json.loads(line) for line in out.splitlines()] for name, (_, out, _) in ended.items()}
+        found = pool.map(lambda run: logged(folder, *run), runs.values())
+        return dict(zip(runs, found, strict=True))
 
 
 def at(log: Log, moment: str, step: int) -> dict[str, int | None]:

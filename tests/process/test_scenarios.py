@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +86,69 @@ def test_the_same_seed_gives_the_same_bits(ran: Answers, name: str) -> None:
 
 
 def steadily_said(answer: dict[str, Any]) -> str:
-    """What was printed, without the lines that come once a second: how many is a matter of time."""
-    return re.sub(r"^step .*\n", "", answer["stdout"], flags=re.MULTILINE)
+    """What was printed, without how long steps took, and the lines that come once a second: both are a matter of time."""
+    return re.sub(r"^(step|time) .*\n", "", answer["stdout"], flags=re.MULTILINE)
+
+
+def test_phases_take_turns(ran: Answers) -> None:
+    """Three steps: an even share for each phase, one of them at least."""
+    said = ran["plain optimizers"]["stdout"].splitlines()
+    phases = [line for line in said if line.startswith("phase")]
+    names = ("sgd", "momentum", "adam")
+    assert phases == [f"phase {i} of 5: {name}, steps {i} to {i}" for i, name in enumerate(names, 1)]
+    first, *rest = ran["plain optimizers"]["losses"]
+    assert {first} == set(rest), "each begins with the same weights and the same batch"
+    assert ran["optimizers"]["stdout"].splitlines()[2] == "phase 1 of 1: adamw, steps 1 to 2"
+
+
+def test_micro_batches_add_up_to_the_batch(ran: Answers) -> None:
+    whole, pieces = ran["no scaling"], ran["micro 16"]
+    losses = [float.fromhex(each) for each in pieces["losses"]]
+    assert len(losses) == 8
+    assert sum(losses[:4]) == pytest.approx(float.fromhex(whole["losses"][0]), rel=1e-5)
+    assert whole["elements"] == pieces["elements"] == 22
+
+
+def test_the_learning_rate_grows_with_the_batch(ran: Answers) -> None:
+    plain, scaled = ran["no scaling"], ran["scaled"]
+    assert plain["losses"][0] == scaled["losses"][0]
+    assert plain["weights"] != scaled["weights"]
+    assert float.fromhex(scaled["losses"][1]) < float.fromhex(plain["losses"][1])
+
+
+@pytest.mark.parametrize(("name", "size"), [("bf16", 4), ("pure-bf16", 2), ("fp16", 4)])
+def test_master_weights_stay_whole(ran: Answers, name: str, size: int) -> None:
+    found = ran[name]
+    assert found["status"] == 0
+    assert found["parameters"] == found["gradients"] == 1_841_162 * size
+    assert found["optimizer_state"] == 2 * 1_841_162 * size + 6 * 4
+
+
+def test_keeping_the_graph_changes_no_bit_and_keeps_the_losses(ran: Answers) -> None:
+    assert ran["keeps"]["weights"] == ran["numbers"]["weights"]
+    assert ran["keeps"]["loss_tensors"] == 50
+    assert ran["numbers"]["loss_tensors"] == 1
+
+
+@pytest.mark.parametrize("name", ["iris learns", "gpt learns"])
+def test_small_models_learn(ran: Answers, name: str) -> None:
+    first, last = (float.fromhex(ran[name]["losses"][index]) for index in (0, -1))
+    assert last < 0.8 * first
+
+
+def test_both_kinds_of_attention_compute_the_same(ran: Answers) -> None:
+    math, sdpa = ([float.fromhex(each) for each in ran[name]["losses"]] for name in ("gpt math", "gpt sdpa"))
+    assert math == pytest.approx(sdpa, rel=1e-4)
+
+
+def test_the_irises_are_the_real_ones() -> None:
+    """The statistics that every textbook prints."""
+    rows = manifests.load("iris").script.with_name("iris.csv").read_text("utf-8").splitlines()[1:]
+    flowers = [row.split(",") for row in rows]
+    columns = [[float(flower[i]) for flower in flowers] for i in range(4)]
+    assert [round(statistics.mean(column), 3) for column in columns] == [5.843, 3.057, 3.758, 1.199]
+    assert [round(statistics.stdev(column), 3) for column in columns] == [0.828, 0.436, 1.765, 0.762]
+    assert Counter(flower[4] for flower in flowers) == {"setosa": 50, "versicolor": 50, "virginica": 50}
 
 
 def test_another_seed_gives_other_bits(ran: Answers) -> None:
@@ -134,8 +197,8 @@ def test_a_batch_has_storages_of_its_own(ran: Answers, name: str, shape: list[in
 
 
 def test_bf16_runs(ran: Answers) -> None:
-    assert ran["bf16"]["status"] == 0
-    assert ran["bf16"]["parameters"] == 456_744, "autocast leaves the weights as they are"
+    assert ran["cnn bf16"]["status"] == 0
+    assert ran["cnn bf16"]["parameters"] == 456_744, "autocast leaves the weights as they are"
 
 
 @pytest.mark.parametrize("name", REFUSED)
