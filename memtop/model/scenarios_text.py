@@ -8,7 +8,7 @@ from typing import Any
 
 
 def lines(scenarios: Sequence[Mapping[str, Any]], width: int = 100) -> list[str]:
-    """Each scenario with its lesson, its claims and its settings, from `launcher.manifests.as_json`; no line above `width`."""
+    """Each scenario with its lesson, claims and settings, from `launcher.manifests.as_json`; no line above `width`."""
     text: list[str] = []
     for scenario in scenarios:
         text += [*([""] if text else []), *_wrap(f"{scenario['name']}: {scenario['title']}", width, "")]

@@ -18,9 +18,9 @@ BASE = 32
 """The batch that the learning rate is meant for: linear scaling starts from here."""
 
 
-def batch_list(text: str) -> list[int]:
+def batch_list(text: str) -> str:
     """A type for argparse: batch sizes with commas between them."""
-    return [cli.whole(1)(each) for each in text.split(",")]
+    return ",".join(str(cli.whole(1)(each)) for each in text.split(","))
 
 
 def points(seed: int) -> data.Samples:
@@ -88,7 +88,8 @@ def main() -> None:
     )
     add_flag(parser, phase_steps=5000)
     args = parser.parse_args()
-    for batch_size in args.batches:
+    batches = [int(each) for each in args.batches.split(",")]
+    for batch_size in batches:
         if args.micro_batch and batch_size > args.micro_batch and batch_size % args.micro_batch:
             parser.error(f"--micro-batch {args.micro_batch} does not divide a batch of {batch_size}")
     device = cli.device(args.device)
@@ -97,7 +98,7 @@ def main() -> None:
     samples = points(args.seed)
     print(f"model: 22 parameters on {device}", flush=True)
 
-    names = [f"batch {each} ({-(-SAMPLES // each):,} steps an epoch)" for each in args.batches]
+    names = [f"batch {each} ({-(-SAMPLES // each):,} steps an epoch)" for each in batches]
     for turn in turns(names, args.steps, args.phase_steps):
         loss = train(args, turn, samples, device)
     print(f"done: {turn.before + turn.steps} steps, final loss {loss:.4f}", flush=True)

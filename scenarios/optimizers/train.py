@@ -39,15 +39,14 @@ def train(args: argparse.Namespace, turn: Turn, samples: data.Samples, device: t
             optimizer = torch.optim.Adafactor(model.parameters(), lr=lr)
 
     began = perf_counter()
-    step, printed, printed_step = 0, began, 0
-    for x, y in loader:
+    printed, printed_step = began, 0
+    for step, (x, y) in enumerate(loader, 1):
         optimizer.zero_grad(set_to_none=True)
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=args.precision == "bf16"):
             loss = loss_fn(model(x), y)  # the outputs are not kept: the loss is all this script holds of the forward
         loss.backward()
         optimizer.step()
-        step += 1
         if (now := perf_counter()) - printed >= 1:  # about once a second: .item() waits for the device
             rate = (step - printed_step) / (now - printed)
             print(f"step {turn.before + step} loss {loss.item():.4f} {rate:.1f} step/s", flush=True)

@@ -20,15 +20,12 @@ CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def has_fp16(device: torch.device) -> bool:
     """Whether this torch can train under float16 autocast on the device: one tiny layer tells."""
-    layer = nn.Linear(2, 2).to(device)
     try:
-        scaler = torch.amp.GradScaler(device.type)
-        with torch.autocast(device.type, dtype=torch.float16):
-            loss = layer(torch.ones(1, 2, device=device)).sum()
-        scaler.scale(loss).backward()
+        with torch.no_grad(), torch.autocast(device.type, dtype=torch.float16):
+            made = nn.Linear(2, 2).to(device)(torch.ones(1, 2, device=device))
+        return made.dtype is torch.float16 and torch.amp.GradScaler(device.type).is_enabled()
     except (RuntimeError, TypeError):
         return False
-    return True
 
 
 def train(args: argparse.Namespace, turn: Turn, samples: data.Samples, device: torch.device) -> float:
@@ -63,8 +60,8 @@ def train(args: argparse.Namespace, turn: Turn, samples: data.Samples, device: t
             optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
 
     began = perf_counter()
-    step, printed, printed_step = 0, began, 0
-    for x, y in loader:
+    printed, printed_step = began, 0
+    for step, (x, y) in enumerate(loader, 1):
         optimizer.zero_grad(set_to_none=True)
         x, y = x.to(device, kept, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=cast, enabled=cast is not None):
@@ -72,7 +69,6 @@ def train(args: argparse.Namespace, turn: Turn, samples: data.Samples, device: t
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-        step += 1
         if (now := perf_counter()) - printed >= 1:  # about once a second: .item() waits for the device
             rate = (step - printed_step) / (now - printed)
             print(f"step {turn.before + step} loss {loss.item():.4f} {rate:.1f} step/s", flush=True)

@@ -37,7 +37,7 @@ MEASURED: dict[str, tuple[str, dict[str, object]]] = {
     "iris 7": ("iris", {"batch_size": 7, "optimizer": "adam"}),
     "optimizers": ("optimizers", {"optimizer": "adamw"}),
     "optimizers adafactor": ("optimizers", {"optimizer": "adafactor"}),
-    "precision": ("precision", {"precision": "fp32", "optimizer": "momentum"}),
+    "precision fp32": ("precision", {"precision": "fp32", "optimizer": "momentum"}),
     "image none": ("image-size", {"remedy": "none", "batch_size": 3}),
     "image half": ("image-size", {"remedy": "image", "batch_size": 3}),
     "image batch": ("image-size", {"remedy": "batch", "batch_size": 3, "side": 32}),

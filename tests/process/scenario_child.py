@@ -13,8 +13,10 @@ import hashlib
 import importlib
 import io
 import json
+import resource
 import runpy
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ class Case:
         self.found: dict[str, Any] = {"losses": []}
         self.births: Births | None = None
         self.optimizer: torch.optim.Optimizer | None = None
+        self.losses: list[weakref.ref[torch.Tensor]] = []
 
     def zero_grad(self) -> None:
         if self.births is None:
@@ -75,12 +78,14 @@ class Case:
             self.found["forward_end"] = sum(self.births.storages.values())
             self.births.__exit__(None, None, None)
         self.found["losses"].append(loss.item().hex())
+        self.losses.append(weakref.ref(loss))
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         if self.optimizer is None:
             modules = [each for each in gc.get_objects() if issubclass(type(each), nn.Module)]
             self.found["buffers"] = nbytes(b for m in modules for b in m._buffers.values() if b is not None)
         self.optimizer = optimizer
+        self.found["loss_tensors"] = sum(loss() is not None for loss in self.losses)
 
     def batch(self, batch: Any) -> None:
         x, y = batch
@@ -159,6 +164,7 @@ def run(scenario: str, args: list[str], patch: dict[str, Any]) -> dict[str, Any]
     global case
     case = Case()
     gc.collect()
+    limit = resource.getrlimit(resource.RLIMIT_AS)
     script = ROOT / scenario / "train.py"
     sys.argv = [str(script), *args]
     out, err = io.StringIO(), io.StringIO()
@@ -167,6 +173,8 @@ def run(scenario: str, args: list[str], patch: dict[str, Any]) -> dict[str, Any]
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             status = end.code
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limit)  # a scenario's cap on memory is for itself alone
     case.finish()
     return {**case.found, "status": status, "stdout": out.getvalue(), "stderr": err.getvalue()}
 

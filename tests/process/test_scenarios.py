@@ -19,7 +19,7 @@ from memtop.model.theory import closed_forms
 from tests.process.scenario_cases import GOOD_IMAGES, MEASURED, MNIST_IMAGES, MNIST_LABELS, REFUSED, all_cases, md5
 
 CHILD = Path(__file__).with_name("scenario_child.py")
-TIMEOUT = 120
+TIMEOUT = 300
 
 Answers = dict[str, dict[str, Any]]
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_bits(ran: Answers, name: str) -> None:
 
 
 def steadily_said(answer: dict[str, Any]) -> str:
-    """What was printed, without how long steps took, and the lines that come once a second: both are a matter of time."""
+    """What was printed, without what is a matter of time: how long steps took, and lines that come once a second."""
     return re.sub(r"^(step|time) .*\n", "", answer["stdout"], flags=re.MULTILINE)
 
 
