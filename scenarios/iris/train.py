@@ -75,8 +75,9 @@ def main() -> None:
             losses.append(loss if args.keep_graph == "on" else loss.item())
         if (now := perf_counter()) - printed >= 1:
             rate = (step - printed_step) / (now - printed)
-            last = f"{float(losses[-1]):.4f}" if losses else "not known yet"
-            print(f"step {step} loss {last} {rate:.1f} step/s", flush=True)
+            kept = losses[-1] if losses else loss
+            value = kept.item() if isinstance(kept, Tensor) else kept
+            print(f"step {step} loss {value:.4f} {rate:.1f} step/s", flush=True)
             printed, printed_step = now, step
     print(f"done: {step} steps, final loss {loss.item():.4f}", flush=True)
 
