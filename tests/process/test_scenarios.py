@@ -101,6 +101,28 @@ def test_phases_take_turns(ran: Answers) -> None:
     assert ran["optimizers"]["stdout"].splitlines()[2] == "phase 1 of 1: adamw, steps 1 to 2"
 
 
+@pytest.mark.parametrize(
+    ("names", "steps", "phase_steps", "expected"),
+    [
+        ("abc", 10, 2, "a0+2 b2+2 c4+2 a6+2 b8+2"),
+        ("abc", 7, 100, "a0+3 b3+3 c6+1"),
+        ("ab", 1, 100, "a0+1"),
+        ("ab", 0, 5, "a0+5 b5+5 a10+5 b15+5 a20+5"),
+        ("a", 0, 5, "a0+0"),
+        ("a", 9, 5, "a0+9"),
+    ],
+)
+def test_turns(names: str, steps: int, phase_steps: int, expected: str) -> None:
+    code = f"""
+import contextlib, io, itertools
+from common.turns import turns
+with contextlib.redirect_stdout(io.StringIO()):
+    made = list(itertools.islice(turns({list(names)!r}, {steps}, {phase_steps}), 5))
+print(*[f"{{turn.name}}{{turn.before}}+{{turn.steps}}" for turn in made])
+"""
+    assert python(code).stdout.strip() == expected
+
+
 def test_micro_batches_add_up_to_the_batch(ran: Answers) -> None:
     whole, pieces = ran["no scaling"], ran["micro 16"]
     losses = [float.fromhex(each) for each in pieces["losses"]]
