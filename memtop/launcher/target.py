@@ -115,19 +115,22 @@ def _has_torch(chosen: str, is_ours: bool) -> bool:
     return done.returncode == 0
 
 
-def environment(base: Mapping[str, str], address: str, overhead: float, *, owned: bool = True) -> dict[str, str]:
-    """The target's environment; `owned`: the target ends with us.
+def environment(
+    base: Mapping[str, str], address: str, overhead: float, *, owned: bool = True, steps: int | None = None
+) -> dict[str, str]:
+    """The target's environment; `owned`: the target ends with us. `steps`: after so many we shall end it.
 
     Never leaves a trailing colon in PYTHONPATH: it would mean the current folder.
     """
     before = base.get("PYTHONPATH")
-    kept = {name: value for name, value in base.items() if name != "MEMTOP_OWNED"}
+    kept = {name: value for name, value in base.items() if name not in ("MEMTOP_OWNED", "MEMTOP_STEPS")}
     return {
         **kept,
         "PYTHONPATH": f"{_BOOTSTRAP}{os.pathsep}{before}" if before else str(_BOOTSTRAP),
         "MEMTOP_SOCKET": address,
         "MEMTOP_OVERHEAD": repr(overhead),
         **({"MEMTOP_OWNED": "1"} if owned else {}),
+        **({} if steps is None else {"MEMTOP_STEPS": str(steps)}),
     }
 
 

@@ -75,6 +75,12 @@ class Attribution:
             if storage is not None:
                 self._look.batch.add(self._look.adopt(storage, None))
 
+    def hold(self, made: list[Any]) -> None:
+        """Results of the last step, where steps are forward passes."""
+        for one in made:
+            for storage in storages(one):
+                self._rank(self._look.adopt(storage, one), ACTIVATIONS, 0)
+
     def backward_ended(self) -> None:
         """The first optimizer begins: gradients are complete."""
         self._claim(self._look.phase, self._gradients())

@@ -30,6 +30,11 @@ class Clock:
         self._own_ns = self._optimizer_ns = self._optimizer_at = 0
         self._backward_at: tuple[int, int] | None = None
         self._backward_end: int | None = None
+        self._pass_ns: int | None = None
+
+    def forward_ran(self, elapsed_ns: int) -> None:
+        """The step is a forward pass and nothing else; it took `elapsed_ns`."""
+        self._pass_ns = elapsed_ns
 
     def backward_began(self, at: int, resumed: int) -> None:
         """The first backward of a watched step; the time from `at` to `resumed` was ours."""
@@ -56,14 +61,19 @@ class Clock:
         self._samples = samples
         if self._backward_at is not None and self._backward_end is not None:
             self._phases.append(self._divided(elapsed, data_ns, self._backward_at, self._backward_end))
+        elif self._pass_ns is not None:
+            rest = max(0, elapsed - self._own_ns - self._pass_ns - data_ns)
+            parts = {"forward": self._pass_ns, "backward": 0, "optimizer": 0, "data": data_ns, "other": rest}
+            self._phases.append(parts)
 
     def since_begin(self, at: int) -> int:
         """Nanoseconds from `begin()` to `at`."""
         return at - self._mark
 
-    def quiet_steps_ended(self, at: int, count: int) -> int:
-        """`count` unwatched steps have ended since `begin()`; how long they took."""
-        elapsed = at - self._mark
+    def quiet_steps_ended(self, at: int, count: int, skipped: int = 0) -> int:
+        """`count` unwatched steps have ended since `begin()`; how long they took. As many more as were `skipped` have
+        taken their share of the time."""
+        elapsed = (at - self._mark) * count // (count + skipped)
         self.step += count
         self._steps += count
         self.trained_ns += elapsed

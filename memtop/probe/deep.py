@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from . import allocator, wire
 from .attribution import Attribution
 from .births import BACKWARD, DATA, FORWARD, OPTIMIZER
 from .cuda_history import History, Recorded
+from .forwards import compiling
 from .found import Found
 from .inputs import Inputs
 from .look import Look
@@ -34,16 +34,9 @@ def obstacle() -> str | None:
         return "the program's own profiler is on"
     if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
         return "a CUDA graph is being captured"
-    if not hasattr(TorchDispatchMode, "ignore_compile_internals") and _compiles():
+    if not hasattr(TorchDispatchMode, "ignore_compile_internals") and compiling():
         return f"torch.compile is in use, and under a dispatch mode torch {torch.__version__} would end it"
     return None
-
-
-def _compiles() -> bool:
-    """Whether `torch.compile` was called in this process."""
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")
-    backends = getattr(dynamo, "cached_backends", {0: dynamo})  # Code that is only exempted stands there with `None`.
-    return any(one is not None for one in backends.values())
 
 
 class DeepStep:
@@ -98,6 +91,15 @@ class DeepStep:
         """That backward has returned, or raised."""
         if self._outside:
             self._look.phase, self._look.places.edge = self._outside.pop()
+
+    def hold(self, made: list[Any]) -> None:
+        """What the last forward pass has returned, in a program that only infers: it may live into this step."""
+        self._attribution.hold(made)
+
+    def forward_ended(self, made: list[Any]) -> None:
+        """A step that is a forward pass is at its end; it returns `made`."""
+        self._moment("forward_end")
+        self._attribution.forward_ended(made)
 
     def optimizer_begins(self, frame: FrameType, first: bool) -> None:
         """An optimizer's step begins, called from `frame`; `first` of its step or a later one."""

@@ -37,6 +37,8 @@ def model(tracker: Tracker, inputs: Inputs) -> dict[str, Any]:
         "modules": sum(1 for one in modules if _weighs(one)) or None,
         "optimizers": [type(one).__name__ for one in tracker.optimizers()],
         "inputs": [{"shape": list(shape), "dtype": dtype, "bytes": count} for shape, dtype, count in inputs.shapes],
+        "micro_batches": inputs.usual,
+        "sequence": inputs.sequence,
     }
 
 

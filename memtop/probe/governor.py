@@ -88,6 +88,7 @@ class Governor:
     def __init__(self, budget: float, hooks_ns: float = 0, thin_ns: float = 0) -> None:
         self._budget = budget
         self._prices = {False: hooks_ns, True: thin_ns}
+        self._call_ns = 0.0
         self._looks = Slots()
         self._rest = Slots()
         self._since_ns = 0
@@ -125,18 +126,22 @@ class Governor:
         else:
             self._spend(self._looks, cost_ns, now_ns)
 
-    def book_between(self, cost_ns: int, now_ns: int) -> None:
-        """The same between two steps: reporting, obeying, deciding."""
-        if self.announced:
+    def book_between(self, cost_ns: int, now_ns: int, early: bool = False) -> None:
+        """The same between two steps: reporting, obeying, deciding. `early`: after one of the first steps."""
+        if self.announced or early:
             self.announced_ns += cost_ns
         else:
             self._spend(self._rest, cost_ns, now_ns)
+
+    def price(self, cost_ns: float) -> None:
+        """What a step of the newest kind pays for being seen, beside the hooks: the wrap of its modules' calls."""
+        self._call_ns = cost_ns
 
     def quiet(self, count: int, elapsed_ns: int, thin: bool, now_ns: int) -> None:
         """`count` unwatched steps have ended, which took `elapsed_ns`; their hooks were thinned or whole."""
         mean = elapsed_ns / count
         self.usual_ns = mean if not self.usual_ns else self.usual_ns + (mean - self.usual_ns) / 4
-        self._spend(self._rest, int(count * self._price(thin)), now_ns)
+        self._spend(self._rest, int(count * (self._price(thin) + self._call_ns)), now_ns)
         if self._unbooked and self._deep_wall is not None:
             # An announced deep look from before the first unwatched step: now there is something to compare it with.
             self._unbooked = False
@@ -161,6 +166,11 @@ class Governor:
             self.announced_ns += cost_ns
         else:
             self._spend(self._looks, cost_ns, now_ns)
+
+    @property
+    def too_dear(self) -> bool:
+        """Whether what each step pays for being seen is more than the whole budget."""
+        return self._call_ns > self._budget * self.usual_ns > 0
 
     @property
     def thin(self) -> bool:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from .storages import tensors
 
 _names: dict[type, tuple[str, ...]] = {}
@@ -33,6 +35,23 @@ def saved(roots: list[Any], notes: set[str]) -> Iterator[Any]:
             for one in value if isinstance(value, (tuple, list)) else (value,):
                 if one is not None:
                     yield from _content(one, frames, notes)
+
+
+def leaves(roots: list[Any]) -> list[Any]:
+    """The leaves that a backward from `roots` gives gradients to, each once."""
+    seen: set[Any] = set()
+    found: dict[int, Any] = {}
+    stack = [root.grad_fn for root in roots]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        stack.extend(following for following, _ in node.next_functions)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, torch.Tensor):
+            found[id(variable)] = variable
+    return list(found.values())
 
 
 def _attributes(node: Any) -> tuple[str, ...]:

@@ -7,18 +7,28 @@ import sys
 import time
 from typing import Any
 
-from . import allocator, deep, describe, inputs, wire
+from . import allocator, deep, describe, inputs, untraced, wire
 from .clock import Clock
+from .forwards import Forwards
 from .governor import Governor, Tier
 from .loss import Loss
 from .orders import Orders
 from .steps import EDGE, Steps, prices
-from .storages import Ledger
+from .storages import Ledger, solid, tensors
 from .tracker import CATEGORIES, Tracker
 from .transport import Transport
+from .unhooked import Unhooked
 
 _RECORD_GAP_NS = 100_000_000
 """At most ten `step` records a second."""
+_EARLY = 8
+"""Steps that are told one by one and at once: a program may end after few of them, without a word."""
+_EARLY_NS = 3_000_000_000
+"""What is told in this time leaves at once, too."""
+_NEAR_NS = 1_000_000_000
+"""A step that may come in this time is waited for one by one; longer than between two looks at thinned steps."""
+_HOLD_S = 2.0
+"""How long the step after the last one is held back, at most, for the monitor to end the program."""
 _probe: Probe | None = None
 
 
@@ -34,16 +44,23 @@ def start(path: str, early: Transport | None) -> None:
     _probe.begin()
 
 
-class Probe:
+class Probe(Unhooked):
     """Watches the steps of one process. Everything runs on the training thread but for the transport."""
 
     def __init__(self, link: Transport, budget: float) -> None:
+        super().__init__()
         self._link = link
         self._governor = Governor(budget, *prices())
         self._inputs = inputs.Inputs()
         self._tracker = Tracker(self._inputs)
         self._loss = Loss()
         self._steps = Steps(self, self._failed)
+        self._forwards = Forwards(self, self._failed)
+        self._will_know = False
+        """Whether Dynamo will tell us before it compiles anything."""
+        self._last = int(os.environ.get("MEMTOP_STEPS", "0"))
+        """The step after which the monitor ends this program; 0 for none."""
+        self._started = time.monotonic_ns()
         self._clock = Clock()
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
         self._deep: deep.DeepStep | None = None
@@ -64,15 +81,19 @@ class Probe:
         self._steps.install()
         self._link.tick = self._steps.tick
         self._steps.watch_backward(True)
+        self._forwards.watch(True)
+        untraced.exempt()
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         """In a forked child, a loader's worker perhaps: nothing is watched."""
         self._steps.remove()
+        self._forwards.remove()
         self._inputs.quiet = True
         self._drop_deep()
 
-    def _took(self, batch: Any, elapsed_ns: int) -> None:
+    @untraced.blind
+    def _took(self, batch: Any, elapsed_ns: int, iterator: Any) -> None:
         if not self._link.alive:
             return
         began = time.thread_time_ns()
@@ -80,7 +101,7 @@ class Probe:
             if self._clock.step == 0 and self._inputs.samples is None:
                 # What lies before the first batch is no part of a step: imports, building the model.
                 self._clock.begin(time.monotonic_ns() - elapsed_ns)
-            self._inputs.took(batch, elapsed_ns)
+            self._inputs.took(batch, elapsed_ns, iterator)
             self._loaded(batch)
         except Exception as error:
             self._failed(error)
@@ -97,8 +118,11 @@ class Probe:
             self._given_up(self._deep)
             self._drop_deep()
 
+    @untraced.blind
     def backward_begins(self, roots: list[Any]) -> None:
         """A backward of a watched step begins. Before the first, activations are at their highest."""
+        if self._infers or not self._steps.seen:
+            self._trains(roots)
         if not self._link.alive or (self._forward_seen and self._deep is None):
             return
         started, began = time.monotonic_ns(), time.thread_time_ns()
@@ -115,14 +139,18 @@ class Probe:
         if first:
             self._clock.backward_began(started, time.monotonic_ns())
 
+    @untraced.blind
     def backward_ended(self) -> None:
         """A backward of a watched step has returned, or raised."""
+        self._inputs.backward_ended()
         if self._deep is not None:
             self._deep.backward_ended()
 
+    @untraced.blind
     def optimizer_begins(self, optimizer: Any) -> None:
         """`backward_end`, for an optimizer's pre-hook."""
         started = time.monotonic_ns()
+        self._infers = False
         if self._link.alive:
             began = time.thread_time_ns()
             self._tracker.saw(optimizer)
@@ -136,12 +164,18 @@ class Probe:
             self._book(began)
         self._clock.optimizer_began(started, time.monotonic_ns())
 
+    @untraced.blind
     def optimizer_ended(self, optimizer: Any) -> None:
         """An optimizer's outermost `step()` has returned."""
         self._clock.optimizer_ended(time.monotonic_ns())
         if self._deep is not None:
             self._deep.optimizer_ended()
+        if not self._steps.is_first(optimizer):
+            self._inputs.others_step()
 
+    # -- the end of a step -------------------------------------------------------------------------------------------
+
+    @untraced.blind
     def step_ended(self) -> None:
         """`step_end`, before gradients are cleared; decides about the next step."""
         started, began = time.monotonic_ns(), time.thread_time_ns()
@@ -175,6 +209,7 @@ class Probe:
     def _given_up(self, looked: deep.DeepStep) -> None:
         self._link.send(wire.event("look", f"the deep look at step {looked.step} was given up: {looked.broken}"))
 
+    @untraced.blind
     def quiet_step(self) -> None:
         """An unwatched step has ended, and it is time to look."""
         self._count_quiet(time.monotonic_ns())
@@ -182,34 +217,66 @@ class Probe:
 
     def _count_quiet(self, now: int) -> None:
         """The unwatched steps since the last look, all at once."""
-        count = self._steps.take()
+        count, skipped = self._steps.take(), self._steps.take_skipped()
+        if skipped:
+            self._skipped(skipped)
         if count:
-            elapsed = self._clock.quiet_steps_ended(now, count)
+            elapsed = self._clock.quiet_steps_ended(now, count, skipped)
             self._governor.quiet(count, elapsed, self._steps.thinned, now)
 
     def _between(self) -> None:
         """Between two steps: obey, report, decide about the next."""
         if not self._link.alive:
             self._steps.remove()
+            self._forwards.remove()
             self._inputs.quiet = True
             return
         self._orders.obey(self._clock.step)
-        began = time.thread_time_ns()
-        self._decide(time.monotonic_ns())
-        self._governor.book_between(time.thread_time_ns() - began, time.monotonic_ns())
+        began, entered = time.thread_time_ns(), time.monotonic_ns()
+        early = self._clock.step <= _EARLY
+        self._decide(entered, early)
+        now = time.monotonic_ns()
+        if early or (self._clock.reported_ns >= entered and now < self._started + _EARLY_NS):
+            self._link.flush()
+        self._governor.book_between(time.thread_time_ns() - began, now, early)
+        if self._last and self._clock.step >= self._last:
+            self._hold()
         self._clock.begin()
 
-    def _decide(self, now: int) -> None:
+    def _hold(self) -> None:
+        """The last step that was asked for has ended: say so, and leave the monitor time to end the program here."""
+        self._last = 0
+        self._send_step()
+        self._link.flush()
+        until = time.monotonic() + _HOLD_S
+        while self._link.alive and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _is_near(self) -> bool:
+        """Whether the last step asked for may come within a second."""
+        ahead = _NEAR_NS / self._governor.usual_ns if self._governor.usual_ns else _EARLY
+        return self._last > 0 and self._last - self._clock.step <= ahead + 1
+
+    def _decide(self, now: int, early: bool) -> None:
         """Whether the next step is watched, and whether a `step` record is due."""
-        if now - self._clock.reported_ns >= _RECORD_GAP_NS or (self._watching and self._clock.step <= 2):
+        if early or now - self._clock.reported_ns >= _RECORD_GAP_NS:
             self._send_step()
         tier = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
         self._watching = bool(tier)
-        self._steps.thin = self._governor.thin
+        self._will_know = self._will_know or untraced.on_compile(self._compiles)
+        one_by_one = self._clock.step < _EARLY or self._is_near()
+        self._steps.thin = self._governor.thin and self._will_know and not one_by_one
         self._steps.quiet = self._inputs.quiet = not self._watching
         self._steps.look_at = min(self._governor.next_ns, self._clock.reported_ns + _RECORD_GAP_NS)
+        if one_by_one:
+            self._steps.look_at = 0
         self._forward_seen = False
-        self._steps.watch_backward(self._watching)
+        self._steps.watch_backward(self._watching or self._steps.by_backward)
+        self._forwards.watch(self._infers or (tier > Tier.NONE and self._governor.announced))
+        if self._infers and self._governor.too_dear:
+            self._forwards.remove()
+            words = "the forward passes are too short to be seen within the budget: they are counted no further"
+            self._link.send(wire.event("steps", f"{words}; a higher --overhead shows them"))
         if tier is Tier.DEEP:
             self._look_deep()
 
@@ -223,6 +290,12 @@ class Probe:
         if self._governor.announced or self._tracker.blind:
             self._tracker.scan()
         self._deep = self._inputs.look = deep.DeepStep(self._tracker, self._inputs, self._clock.step + 1, (EDGE,))
+        self._deep.hold([solid(one) for one in tensors(self._result)])
+
+    def _compiles(self) -> None:
+        """Dynamo begins to compile something: what it looks at must stay as it is from here on."""
+        self._steps.hold_still()
+        self._forwards.remove()
 
     def _drop_deep(self) -> None:
         """Give a running look up."""
@@ -234,6 +307,8 @@ class Probe:
         self._loss.poll()
         facts = self._clock.take()
         if facts is not None:
+            left = self._inputs.steps_left()
+            facts |= {"pass_end": None if left is None else self._clock.step + left}
             facts |= self._costs() | {"loss": self._loss.value, "trained_ns": self._clock.trained_ns}
             self._link.send(wire.step(facts))
 
@@ -286,12 +361,14 @@ class Probe:
         self._broken = True
         self._drop_deep()
         self._steps.remove()
+        self._forwards.remove()
         self._inputs.quiet = True
         self._link.send(wire.event("probe", f"watching has ended: {type(error).__name__}: {error}"))
 
     def _last_words(self) -> None:
         try:
             self._count_quiet(time.monotonic_ns())
+            self._skipped(0)
             self._send_step()
         except Exception as error:
             self._failed(error)

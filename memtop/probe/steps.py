@@ -35,6 +35,7 @@ class Watcher(Protocol):
     def optimizer_begins(self, optimizer: Any) -> None: ...
     def optimizer_ended(self, optimizer: Any) -> None: ...
     def step_ended(self) -> None: ...
+    def step_skipped(self) -> None: ...
     def quiet_step(self) -> None: ...
 
 
@@ -46,6 +47,7 @@ class _Nobody:
     def optimizer_begins(self, optimizer: Any) -> None: ...
     def optimizer_ended(self, optimizer: Any) -> None: ...
     def step_ended(self) -> None: ...
+    def step_skipped(self) -> None: ...
     def quiet_step(self) -> None: ...
 
 
@@ -70,6 +72,8 @@ class Steps:
         """Unwatched steps shall run none of our Python, if the program is one that can be counted so."""
         self.alone = True
         """No second optimizer and no nested step was ever seen."""
+        self.by_backward = False
+        """No optimizer shows its steps: a backward that has returned ends one."""
         self._quiet = self._thinned = False
         self._counted = self._counter_read = 0
         self._idle: Any = _Idle().__init__
@@ -77,7 +81,7 @@ class Steps:
         """Counts its calls, as cache misses, in C."""
         self._tables: tuple[Any, Any] = ({}, {})
         self._keys = (0, 0)
-        self._depth = 0
+        self._depth = self._entered = self._backwards = self._skipped = 0
         self._first: weakref.ref[Any] | None = None
         self._original: Any = None
 
@@ -89,6 +93,29 @@ class Steps:
         pre = optimizer.register_optimizer_step_pre_hook(self._pre)
         post = optimizer.register_optimizer_step_post_hook(self._post)
         self._tables, self._keys = (pre.hooks_dict_ref(), post.hooks_dict_ref()), (pre.id, post.id)
+        scalers = import_module("torch.amp.grad_scaler").GradScaler
+        scalers._maybe_opt_step = _scaling(scalers._maybe_opt_step, self)
+
+    def adopt(self, kind: type) -> None:
+        """Watch the steps of a class of optimizers that torch's own hooks don't see."""
+        if not hasattr(kind.step, "_memtop"):  # type: ignore[attr-defined]
+            kind.step = _stepping(kind.step, self)  # type: ignore[attr-defined]
+
+    @property
+    def seen(self) -> bool:
+        """Whether an optimizer has stepped."""
+        return self._first is not None
+
+    def is_first(self, optimizer: Any) -> bool:
+        """Whether this is the optimizer that closes the step."""
+        return self._first is None or self._first() in (optimizer, None)
+
+    @property
+    def inside(self) -> str | None:
+        """What runs, as far as a watched step shows it: `backward`, else an `optimizer`'s step, else nothing."""
+        if self._backwards > 0:
+            return "backward"
+        return "optimizer" if self._depth > 0 and not self._thinned else None
 
     @property
     def quiet(self) -> bool:
@@ -116,6 +143,11 @@ class Steps:
         self._counted, self._counter_read = 0, missed
         return count
 
+    def take_skipped(self) -> int:
+        """The unwatched steps since the last time that a GradScaler skipped."""
+        count, self._skipped = self._skipped, 0
+        return count
+
     def tick(self) -> None:
         """From our own thread, now and then: has a thinned step's end told when it is time."""
         if self._thinned and _now() >= self.look_at:
@@ -126,6 +158,12 @@ class Steps:
         for table, key, hook in zip(self._tables, self._keys, hooks, strict=True):
             if key in table and table[key] is not hook:
                 table[key] = hook
+
+    def hold_still(self) -> None:
+        """Exchange no hooks any more: something compiles, and what is compiled is guarded by what stands there."""
+        self.alone = False
+        if self._thinned:
+            self.quiet = True
 
     def remove(self) -> None:
         """Tell nobody any more. The hooks stay, idle: torch may be walking over them just now, and a hook taken off
@@ -148,6 +186,10 @@ class Steps:
         """Called before backward runs, with what it starts from. Whether the watcher was told."""
         if self._original is None:
             return False
+        if self._quiet:
+            self._backwards += self.by_backward
+            return self.by_backward
+        self._backwards += 1
         try:
             values = roots if isinstance(roots, (list, tuple)) else [roots]
             found = [one for one in values if isinstance(one, torch.Tensor) and one.grad_fn is not None]
@@ -156,22 +198,52 @@ class Steps:
                 return True
         except Exception as error:
             self._failed(error)
+        self._backwards -= 1
         return False
 
     def _backward_ended(self) -> None:
         """Called after a backward that the watcher was told of has returned or raised."""
+        self._backwards = max(0, self._backwards - 1)
         if self._original is None:
             return
         try:
-            self._watcher.backward_ended()
+            if not self._quiet:
+                self._watcher.backward_ended()
+            if self.by_backward and not self._backwards:
+                self.other_ended()
         except Exception as error:
             self._failed(error)
+
+    def other_ended(self) -> None:
+        """A step without an optimizer has ended."""
+        if self._quiet:
+            self._count()
+        else:
+            self._watcher.step_ended()
+
+    def scaled(self, optimizer: Any, stepped: bool) -> None:
+        """A GradScaler has been asked to step, and has stepped or skipped it."""
+        try:
+            if stepped or not self.is_first(optimizer):
+                return
+            if self._quiet:
+                self._skipped += 1
+            else:
+                self._watcher.step_skipped()
+        except Exception as error:
+            self._failed(error)
+
+    @property
+    def marks(self) -> tuple[int, int]:
+        """What any step of an optimizer changes: entries so far, and calls of the counter."""
+        return self._entered, self._counter.cache_info().misses
 
     def _pre(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self._depth and not _inside(sys._getframe(1)):
             # An earlier step raised before its post-hook: it is no longer on the stack.
             self._depth = 0
         self._depth += 1
+        self._entered += 1
         if self._depth > 1:
             self.alone = False
             return
@@ -179,7 +251,7 @@ class Steps:
             return
         try:
             if self._first is None or self._first() is None:
-                self._first = weakref.ref(optimizer)
+                self._closes(optimizer)
             self._watcher.optimizer_begins(optimizer)
         except Exception as error:
             self._failed(error)
@@ -200,15 +272,25 @@ class Steps:
         except Exception as error:
             self._failed(error)
 
+    def _closes(self, optimizer: Any) -> None:
+        """This optimizer's steps are the program's."""
+        self._first, self.by_backward = weakref.ref(optimizer), False
+
     def _quiet_post(self, optimizer: Any) -> None:
-        if self._first is None or self._first() in (optimizer, None):
-            self._counted += 1
-            if _now() >= self.look_at:
-                self._watcher.quiet_step()
+        first = None if self._first is None else self._first()
+        if first is None:
+            self._closes(optimizer)
+        if first is None or first is optimizer:
+            self._count()
         else:
             self.alone = False
             if self._thinned:
                 self.quiet = True
+
+    def _count(self) -> None:
+        self._counted += 1
+        if _now() >= self.look_at:
+            self._watcher.quiet_step()
 
 
 def prices() -> tuple[float, float]:
@@ -265,5 +347,39 @@ def _wrapped(original: Any, before: Callable[[Any], bool], after: Callable[[], N
     return memtop_backward
 
 
+def _stepping(original: Any, steps: Steps) -> Any:
+    """The `step` of an optimizer that torch's hooks don't see, with a word before and after it."""
+
+    @functools.wraps(original)
+    def memtop_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        steps._pre(self, args, kwargs)
+        result = original(self, *args, **kwargs)
+        steps._post(self, args, kwargs)
+        return result
+
+    memtop_step._memtop = True  # type: ignore[attr-defined]
+    return memtop_step
+
+
+def _scaling(original: Any, steps: Steps) -> Any:
+    """`GradScaler._maybe_opt_step`, with a word about whether it has stepped."""
+
+    @functools.wraps(original)
+    def memtop_maybe_step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        before = steps.marks
+        result = original(self, optimizer, *args, **kwargs)
+        steps.scaled(optimizer, steps.marks != before)
+        return result
+
+    memtop_maybe_step._torchdynamo_inline = original  # type: ignore[attr-defined]
+    return memtop_maybe_step
+
+
+def _untraced(self: Steps, optimizer: Any, args: Any, kwargs: Any) -> None:
+    """What Dynamo finds in place of our hooks: where it traces an optimizer's step, nobody is told of it."""
+
+
+for _hook in (Steps._pre, Steps._post):
+    _hook._torchdynamo_inline = _untraced  # type: ignore[attr-defined]
 EDGE = _wrapped(lambda: None, lambda _: False, lambda: None).__code__
 """The wrap's code: what stands between the person's line and autograd."""

@@ -42,6 +42,18 @@ def device_name(device: Any) -> str:
     return name
 
 
+def hollow(tensor: Any) -> bool:
+    """Whether a tensor has no memory of its own: functorch's wrappers of another."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def solid(tensor: Any) -> Any:
+    """The tensor that functorch's wrappers stand around; the tensor itself where there are none."""
+    while hollow(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def storages(value: Any) -> Iterator[Any]:
     """The storages behind one tensor: its own, or those of a sparse tensor's parts. Nothing for what has none."""
     try:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from . import graph
+from . import graph, stepping
 from .inputs import Inputs
-from .storages import Held, Ledger, storages, tensors
+from .storages import Held, Ledger, solid, storages, tensors
 
 CATEGORIES = ("parameters", "buffers", "gradients", "optimizer_state", "inputs", "activations")
 """What this tier can tell. `temporaries` and `other_tensors` need a deep look."""
@@ -32,7 +32,10 @@ class Tracker:
         self._optimizers: list[weakref.ref[Any]] = []
         self._activations: list[Held] = []
         self._copies: list[Held] = []
+        self._leaves: list[weakref.ref[Any]] = []
         self.notes: set[str] = set()
+        self.steppers = stepping.Found([], [])
+        """The optimizers that the newest search has found, stepped or not."""
         self.scans = 0
         """How often the objects of the process were searched for modules (35 to 90 ms each)."""
 
@@ -47,12 +50,19 @@ class Tracker:
     def scan(self) -> None:
         """Find every module of the process. Asks `type(o)`, never `o.__class__`: a proxy could run code for that."""
         module = torch.nn.Module
-        self.know([one for one in gc.get_objects() if issubclass(type(one), module)])
+        alive = gc.get_objects()
+        self.know([one for one in alive if issubclass(type(one), module)])
+        self.steppers = stepping.found(alive)
         self.scans += 1
 
     def know(self, modules: list[Any]) -> None:
         """These are the modules of the process."""
         self._modules = [weakref.ref(one) for one in modules]
+
+    def trains(self, leaves: list[Any]) -> None:
+        """What the running step trains, in a program without optimizers: parameters, whatever holds them. Known until
+        `forget()` alone, for a weak reference to a tensor hinders `torch.utils.swap_tensors`."""
+        self._leaves = [weakref.ref(one) for one in leaves]
 
     @property
     def blind(self) -> bool:
@@ -73,18 +83,21 @@ class Tracker:
             for one in module._parameters.values():
                 # A lazy layer's parameters have no storage until its first forward.
                 if one is not None and not is_lazy(one):
-                    yield id(module), one
+                    yield id(module), solid(one)
         for optimizer in self.optimizers():
             for group in optimizer.param_groups:
                 for one in group["params"]:
                     yield 0, one
+        for known in self._leaves:
+            if (leaf := known()) is not None:
+                yield 0, leaf
 
     def owned_buffers(self) -> Iterator[tuple[int, Any]]:
         """Registered buffers with the `id` of their module."""
         for module in self.modules():
             for one in module._buffers.values():
                 if one is not None and not is_lazy(one):
-                    yield id(module), one
+                    yield id(module), solid(one)
 
     def parameters(self) -> Iterator[Any]:
         """Parameters of modules, then of optimizers; some of them more than once."""
@@ -101,7 +114,8 @@ class Tracker:
         for one in [*graph.saved(roots, self.notes), *roots]:
             for storage in storages(one):
                 if storage._cdata not in ledger.seen:
-                    kept = self._copies if self._inputs.is_copy(one) else self._activations
+                    fed = self._inputs.is_copy(one) or self._inputs.looks_fed(one)
+                    kept = self._copies if fed else self._activations
                     kept.append(Held(storage))
         ledger.claim_held("inputs", self._copies)
         ledger.claim_held("activations", self._activations)
@@ -116,7 +130,7 @@ class Tracker:
 
     def forget(self) -> None:
         """The watched step is over."""
-        self._activations, self._copies = [], []
+        self._activations, self._copies, self._leaves = [], [], []
 
     def _held(self) -> Ledger:
         """What is held beside the graph: the first five categories."""

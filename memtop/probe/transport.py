@@ -41,6 +41,8 @@ class Transport:
         self._samples: deque[wire.Record] = deque(maxlen=_QUEUE)
         self._vital: deque[wire.Record] = deque()
         self._commands: deque[dict[str, Any]] = deque()
+        self._pending = b""
+        self._writing = threading.Lock()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
@@ -88,6 +90,19 @@ class Transport:
         self.dropped += len(self._samples) == _QUEUE
         self._samples.append(record)
 
+    def flush(self) -> None:
+        """Send what waits, from the calling thread, as far as the socket takes it now. Never waits."""
+        link = self._socket
+        if link is None or not self._writing.acquire(blocking=False):
+            return
+        try:
+            if self._is_ours(link):
+                self._pending = self._write(link, self._pending or self._encoded())
+        except (OSError, ValueError):
+            pass  # Our thread meets the same, and knows what to do.
+        finally:
+            self._writing.release()
+
     def command(self) -> dict[str, Any] | None:
         """The next command of the monitor, or `None`."""
         return self._commands.popleft() if self._commands else None
@@ -112,25 +127,26 @@ class Transport:
             return False
 
     def _loop(self) -> None:
-        pending, incoming = b"", b""
+        incoming = b""
         while (link := self._socket) is not None:
             try:
                 listening = [] if self._stopping else [link]
-                readable, _, _ = select.select(listening, [link] if pending else [], [], _TICK)
+                readable, _, _ = select.select(listening, [link] if self._pending else [], [], _TICK)
                 if not self._is_ours(link):
                     raise OSError(errno.EBADF, "the program closed it")
                 if readable and not self._stopping:
                     incoming = self._read(link, incoming)
                 if self.tick is not None:
                     self.tick()
-                pending = self._write(link, pending or self._encoded())
+                with self._writing:
+                    self._pending = self._write(link, self._pending or self._encoded())
             except ConnectionError:
                 # The end of the stream; a reset or a broken pipe where the monitor was killed over unread records.
                 self._let_go()
                 self._end_if_owned()
             except (OSError, ValueError):
                 self._let_go()
-            if self._stopping and not pending and not self._samples and not self._vital:
+            if self._stopping and not self._pending and not self._samples and not self._vital:
                 return
 
     def _encoded(self) -> bytes:

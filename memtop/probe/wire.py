@@ -35,7 +35,8 @@ def hello(torch_facts: Record | None) -> Record:
 
 
 def model(facts: Record) -> Record:
-    """`facts`: name, device, parameters, trainable_parameters, bytes, modules, optimizers, inputs."""
+    """`facts`: name, device, parameters, trainable_parameters, bytes, modules, optimizers, inputs,
+    micro_batches, sequence."""
     return _base("model") | facts
 
 
@@ -60,7 +61,7 @@ def trace(facts: Record) -> Record:
 
 
 def step(facts: Record) -> Record:
-    """`facts`: step, steps, seconds, phases, batch_size, loss, spent_ns, announced_ns, looks, trained_ns.
+    """`facts`: step, steps, seconds, phases, batch_size, loss, pass_end, spent_ns, announced_ns, looks, trained_ns.
 
     A loss of NaN is `None`.
     """

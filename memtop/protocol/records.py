@@ -56,6 +56,11 @@ class Model(Wire, frozen=True, kw_only=True, tag="model"):
     modules: int | None
     optimizers: list[str]
     inputs: list[Input]
+    """One batch; of several in a step, the newest."""
+    micro_batches: int | None = None
+    """Batches that one step takes: more than one where gradients accumulate."""
+    sequence: int | None = None
+    """The length of the samples where they are sequences."""
 
 
 class Allocator(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +99,8 @@ class Step(Wire, frozen=True, kw_only=True, tag="step"):
     phases: dict[str, float | None]
     batch_size: int | None
     loss: float | None
+    pass_end: int | None = None
+    """The step with which the running pass over the loader will end; `None` where no loader says its length."""
     spent_ns: int
     """What watching has cost so far, measured inside the target."""
     announced_ns: int

@@ -194,7 +194,8 @@ class Session:
         command = self._command_line()
         address = Address()
         try:
-            env = environment(self._env, address.path, self._options.overhead, owned=not self.is_command)
+            steps = self._options.steps if self.is_command else None
+            env = environment(self._env, address.path, self._options.overhead, owned=not self.is_command, steps=steps)
             open_logs()
             with self._lock:
                 self._start_ns = time.monotonic_ns()

@@ -42,6 +42,9 @@ class Diary:
     def step_ended(self) -> None:
         self._note("step")
 
+    def step_skipped(self) -> None:
+        self._note("skipped")
+
     def quiet_step(self) -> None:
         self._note("quiet")
 
@@ -65,6 +68,7 @@ class Watched:
 
 @pytest.fixture
 def watched() -> Iterator[Watched]:
+    scaling = torch.amp.GradScaler._maybe_opt_step
     hooks = [dict(each) for each in (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)]
     backward = torch.autograd.backward
     watched = Watched()
@@ -72,6 +76,7 @@ def watched() -> Iterator[Watched]:
     yield watched
     watched.steps.remove()
     assert torch.autograd.backward is backward
+    torch.amp.GradScaler._maybe_opt_step = scaling
     for each, before in zip(
         (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks), hooks, strict=True
     ):
@@ -363,3 +368,80 @@ def test_a_failure_ends_the_watching_and_nothing_else(watched: Watched, moment: 
     assert watched.told == []
     for handle in theirs:
         handle.remove()
+
+
+def scaled(loss: float) -> tuple[Any, Any]:
+    """A GradScaler, and an optimizer whose gradients it has scaled."""
+    scaler, parameters = torch.amp.GradScaler("cpu", init_scale=2.0), weights()
+    scaler.scale(parameters[0].sum() * loss).backward()
+    return scaler, SGD(parameters, lr=0.1)
+
+
+@pytest.mark.parametrize("how", ["watched", "quiet", "thinned"])
+def test_a_step_that_a_scaler_skips_is_told_apart(watched: Watched, how: str) -> None:
+    scaler, opt = scaled(1.0)
+    SGD.step(opt)
+    assert watched.told == ONE
+    watched.steps.look_at, watched.steps.thin = 1 << 62, how == "thinned"
+    watched.steps.quiet = how != "watched"
+    assert watched.steps.thinned is (how == "thinned")
+    scaler.step(opt)
+    opt.param_groups[0]["params"][0].grad = torch.full((3,), float("nan"))
+    scaler.update()
+    scaler.step(opt)
+    if how == "watched":
+        assert watched.told == [*ONE, "skipped"]
+    else:
+        assert (watched.told, watched.steps.take(), watched.steps.take_skipped()) == ([], 1, 1)
+
+
+class Stranger:
+    """No optimizer of torch's."""
+
+    def step(self) -> int:
+        return 7
+
+
+def test_an_optimizer_that_torch_does_not_know_can_be_adopted(watched: Watched) -> None:
+    original = Stranger.step
+    try:
+        watched.steps.adopt(Stranger)
+        watched.steps.adopt(Stranger)
+        one = Stranger()
+        assert (one.step(), watched.told) == (7, ONE)
+        watched.steps.quiet = True
+        assert (one.step(), watched.told) == (7, ["quiet"])
+    finally:
+        Stranger.step = original  # type: ignore[method-assign]
+
+
+def test_where_no_optimizer_is_seen_a_backward_ends_a_step(watched: Watched) -> None:
+    watched.steps.watch_backward(True)
+    watched.steps.by_backward = True
+    weight = weights()[0]
+    weight.sum().backward()
+    assert watched.told == ["backward", "returned", "step"]
+    watched.steps.quiet = True
+    weight.sum().backward()
+    assert watched.told == ["quiet"]
+    watched.steps.quiet = False
+    SGD([weight], lr=0.1).step()
+    assert watched.told == ONE
+    weight.sum().backward()
+    assert watched.told == ["backward", "returned"], "an optimizer has shown itself: its steps are the program's"
+
+
+def test_dynamo_traces_nothing_of_ours_in_an_optimizers_step(watched: Watched) -> None:
+    dynamo = pytest.importorskip("torch._dynamo")
+    opt = SGD(weights(), lr=0.1)
+    counted = dynamo.utils.counters["graph_break"]
+    counted.clear()
+    torch.compile(opt.step, backend="eager")()
+    with_us = dict(counted)
+    optimizer._global_optimizer_pre_hooks.clear()
+    optimizer._global_optimizer_post_hooks.clear()
+    dynamo.reset()
+    counted.clear()
+    torch.compile(opt.step, backend="eager")()
+    assert with_us == dict(counted)
+    dynamo.reset()

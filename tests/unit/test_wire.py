@@ -46,6 +46,8 @@ class Link:
 
     alive, spent_ns, dropped = True, 0, 0
 
+    def flush(self) -> None: ...
+
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.commands: list[dict[str, Any]] = []
