@@ -60,6 +60,7 @@ class Probe(Unhooked):
         """Whether Dynamo will tell us before it compiles anything."""
         self._last = int(os.environ.get("MEMTOP_STEPS", "0"))
         """The step after which the monitor ends this program; 0 for none."""
+        self._holding = False
         self._started = time.monotonic_ns()
         self._clock = Clock()
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
@@ -121,6 +122,8 @@ class Probe(Unhooked):
     @untraced.blind
     def backward_begins(self, roots: list[Any]) -> None:
         """A backward of a watched step begins. Before the first, activations are at their highest."""
+        if self._holding:
+            self._hold()
         if self._infers or not self._steps.seen:
             self._trains(roots)
         if not self._link.alive or (self._forward_seen and self._deep is None):
@@ -149,6 +152,8 @@ class Probe(Unhooked):
     @untraced.blind
     def optimizer_begins(self, optimizer: Any) -> None:
         """`backward_end`, for an optimizer's pre-hook."""
+        if self._holding:
+            self._hold()
         started = time.monotonic_ns()
         self._infers = False
         if self._link.alive:
@@ -240,14 +245,21 @@ class Probe(Unhooked):
             self._link.flush()
         self._governor.book_between(time.thread_time_ns() - began, now, early)
         if self._last and self._clock.step >= self._last:
-            self._hold()
+            self._reached()
         self._clock.begin()
 
-    def _hold(self) -> None:
-        """The last step that was asked for has ended: say so, and leave the monitor time to end the program here."""
-        self._last = 0
+    def _reached(self) -> None:
+        """The last step that was asked for has ended: say so. What the program prints of it comes yet, so it is not
+        held here, but where the next step shows itself."""
+        self._last, self._holding = 0, True
         self._send_step()
         self._link.flush()
+        self._steps.quiet = False
+        self._steps.watch_backward(True)
+
+    def _hold(self) -> None:
+        """Leave the monitor time to end the program."""
+        self._holding = False
         until = time.monotonic() + _HOLD_S
         while self._link.alive and time.monotonic() < until:
             time.sleep(0.01)
