@@ -8,45 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from rich.color import Color
 from rich.style import Style
 
-LETTERS: Final[Mapping[str, str]] = {
-    "parameters": "P",
-    "buffers": "B",
-    "gradients": "G",
-    "optimizer_state": "O",
-    "inputs": "I",
-    "activations": "A",
-    "temporaries": "T",
-    "other_tensors": "U",
-    "rounding": "r",
-    "pending_free": "p",
-    "cached": "c",
-    "context": "x",
-    "runtime": "R",
-    "unbacked": "u",
-    "other_processes": "o",
-    "free": "·",
-    "gap": "·",
-}
-"""One letter a category: upper case for tensors and the runtime. `gap` is what lies below the highest."""
-
-NAMES: Final[Mapping[str, str]] = {
-    "optimizer_state": "optimizer state",
-    "other_tensors": "other tensors",
-    "pending_free": "pending free",
-    "other_processes": "other processes",
-    "gap": "below the highest",
-}
-"""Categories whose words on screen differ from their names in the log."""
-
-
-def title(category: str) -> str:
-    """A category's words on screen."""
-    return NAMES.get(category, category)
+from memtop.model.colours import LETTERS as LETTERS
+from memtop.model.colours import title as title
 
 
 @dataclass(frozen=True, slots=True)
