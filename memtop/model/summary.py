@@ -65,7 +65,7 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
 
 
 def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
-    parts = [f"{harmless(snapshot.title, 200)}: {_how(end)}"]
+    parts = [f"{harmless(snapshot.title, 200)}: {how(end)}"]
     if end is not None:
         parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
     if snapshot.steps_per_second is not None:
@@ -77,7 +77,7 @@ def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
     return ", ".join(parts)
 
 
-def _how(end: EndRecord | None) -> str:
+def how(end: EndRecord | None) -> str:
     if end is None:
         return "its end was not seen"
     if end.signal in (SIGINT, SIGTERM):

@@ -17,7 +17,19 @@ import pytest
 import memtop
 
 ROOT = Path(__file__).parents[2]
-WATCHED = ("torch", "numpy", "textual", "rich", "psutil", "pynvml", "msgspec", "click", "archspec", "multiprocessing")
+WATCHED = (
+    "torch",
+    "numpy",
+    "textual",
+    "rich",
+    "psutil",
+    "pynvml",
+    "msgspec",
+    "click",
+    "archspec",
+    "multiprocessing",
+    "vl_convert",
+)
 APART = ("memtop.scenarios", "memtop.probe", "memtop.workers")
 """Not the monitor's: they run in other processes, by path."""
 
@@ -37,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "memtop.cli": {"click"},
     "memtop.session": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.headless": {"msgspec", "psutil", "pynvml", "archspec"},
+    "memtop.report": {"msgspec"},
     "memtop.doctor": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.tui": {"msgspec", "psutil", "pynvml", "archspec", "textual", "rich", "click", "multiprocessing"},
 }
