@@ -189,3 +189,5 @@ class Snapshot:
     missing: str | None = None
     """Why there are no figures from inside a command, once that is known; `None` for a scenario."""
     end: EndRecord | None
+    replay: float | None = None
+    """Of a log that is played: run seconds a second. `None`: what is shown is live."""

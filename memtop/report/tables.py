@@ -30,12 +30,18 @@ def by_category(record: MemoryRecord) -> Html:
         value = record.bytes.get(name)
         whole = tensors(record) if name in TENSORS else record.device_total
         key = tag("i", "", class_="key", style=f"background:var(--c-{name})")
-        share = units.percent(value, whole if whole and whole > 0 else None)
-        rows.append((Html(key + title(name)), count(value), units.size(value), share, MEANING[name]))
+        rows.append((Html(key + title(name)), count(value), units.size(value), _share(value, whole), MEANING[name]))
     sums = [("all tensors", tensors(record)), ("whole device", record.device_total)]
     rows += [(Html(f"<b>{name}</b>"), count(value), units.size(value), "", "") for name, value in sums]
     heads = ("category", "bytes", "", "share", "what it holds")
     return table(heads, rows, numbers=(1, 2, 3))
+
+
+def _share(value: int | None, whole: int | None) -> str:
+    """A share; what would read as nothing though it is something, says so."""
+    if value and whole and whole > 0 and abs(value) * 2000 < whole:
+        return "<0.1 %"
+    return units.percent(value, whole if whole and whole > 0 else None)
 
 
 def by_module(record: ModulesRecord) -> Html:

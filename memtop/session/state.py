@@ -246,9 +246,7 @@ class State:
         )
         if any(value is not None for value in message.phases.values()):
             self.phased = self.step
-        self._rates.append((t, seconds * message.steps, message.steps))
-        while self._rates[0][0] < t - _RATE_SECONDS:
-            self._rates.popleft()
+        self._paced(t, seconds * message.steps, message.steps)
         if message.trained_ns > 0:
             self.overhead_percent = 100 * message.spent_ns / message.trained_ns
         self._cost(message)
@@ -257,6 +255,12 @@ class State:
         if self.phase not in (Phase.PAUSED, Phase.ENDED):
             self.enter(Phase.TRAINING, t)
         return [self.step]
+
+    def _paced(self, t: float, seconds: float, steps: int) -> None:
+        """So many steps took so long, up to run second `t`."""
+        self._rates.append((t, seconds, steps))
+        while self._rates[0][0] < t - _RATE_SECONDS:
+            self._rates.popleft()
 
     def steps_per_second(self) -> float | None:
         """Over the last seconds of training, pauses left out."""

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from memtop.model.units import UNITS
-from memtop.session import Session
+from memtop.session.shown import Shown
 from memtop.tui.bridge import Bridge
 from memtop.tui.keys import EVERYWHERE
 from memtop.tui.messages import SnapshotReady
@@ -41,7 +41,7 @@ class MemtopApp(App[int]):
 
     def __init__(
         self,
-        session: Session,
+        session: Shown,
         *,
         scenarios: Scenarios | None = None,
         ascii_only: bool = False,
@@ -190,7 +190,7 @@ class MemtopApp(App[int]):
             self.exit(0)
 
 
-def run(session: Session, *, summary: bool = True) -> int:
+def run(session: Shown, *, summary: bool = True) -> int:
     """Run the session on the screen until the person leaves; the exit status.
 
     0 after a quit, 2 where the target never started, 1 where the screen broke, 128 + the signal that ended memtop.

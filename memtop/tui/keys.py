@@ -41,6 +41,8 @@ MAIN: Final[list[BindingType]] = [
     _key("m", "moment", "moment", "view.moment", "Where a step holds most, one moment of it, or the run's highest"),
     _key("x", "inside", "inside the step", "view.deep", "Inside a step: its course, modules, lines, tracked tensors"),
     _key("v,enter", "details", "details", "view.details", "Every figure with its formula, lesson and machine", "v"),
+    _key("less_than_sign", "speed(-1)", "slower", "replay.slower", "Play the log slower", "<"),
+    _key("greater_than_sign", "speed(1)", "faster", "replay.faster", "Play the log faster", ">"),
     _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
 ]
 """Keys of the main screen."""
@@ -80,6 +82,7 @@ class Foot:
 
 
 FOOTER: Final = (
+    Foot("< >", "speed", "screen.speed(1)"),
     Foot("s", "scenario", "screen.pick_scenario"),
     Foot("- +", "batch", "screen.scale_batch(1)"),
     Foot("o", "optimizer", "screen.cycle('o')"),
@@ -111,6 +114,7 @@ GROUPS: Final = {
     "look": TRAINING,
     "log": APP,
     "view": LOOKING,
+    "replay": LOOKING,
     "app": APP,
 }
 """The help's headings by the first word of a binding's id."""

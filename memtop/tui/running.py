@@ -18,7 +18,7 @@ from rich.console import Console
 
 from memtop.model import summary as words
 from memtop.model.records import EndRecord
-from memtop.session import Session
+from memtop.session.shown import Shown
 from memtop.tui.app import MemtopApp
 from memtop.tui.theme import DEFAULT
 
@@ -34,7 +34,7 @@ _RESTORE: Final = (
 """What the screen switched on, switched off: paste, wrap, mouse, keyboard protocol, alternate screen, cursor, focus."""
 
 
-def run_app(session: Session, summary: bool) -> int:
+def run_app(session: Shown, summary: bool) -> int:
     """See `memtop.tui.app.run`."""
     app = MemtopApp(session, ascii_only=not _utf8(), theme=_theme())
     with _drawn_on_a_terminal(), _signals(app, session) as caught:
@@ -83,7 +83,7 @@ def _never_started(failure: Exception) -> int:
     return 2
 
 
-def _leave_behind(session: Session, end: EndRecord | None) -> None:
+def _leave_behind(session: Shown, end: EndRecord | None) -> None:
     """What was seen, in the scrollback."""
     with suppress(OSError):
         left = [] if end is not None or session.pid is None else [f"it goes on as process {session.pid}"]
@@ -91,7 +91,7 @@ def _leave_behind(session: Session, end: EndRecord | None) -> None:
 
 
 @contextmanager
-def _signals(app: MemtopApp, session: Session) -> Iterator[list[int]]:
+def _signals(app: MemtopApp, session: Shown) -> Iterator[list[int]]:
     """TERM and INT end the app as a key would; HUP means that the terminal is gone. Yields the signals caught."""
     caught: list[int] = []
     leaving = _Leaving(app, session, caught)
@@ -108,7 +108,7 @@ def _signals(app: MemtopApp, session: Session) -> Iterator[list[int]]:
 class _Leaving:
     """A signal handler. Ends the app from its own loop, and without it where that takes too long."""
 
-    def __init__(self, app: MemtopApp, session: Session, caught: list[int]) -> None:
+    def __init__(self, app: MemtopApp, session: Shown, caught: list[int]) -> None:
         self._app = app
         self._session = session
         self._caught = caught

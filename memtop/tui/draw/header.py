@@ -58,9 +58,9 @@ def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
     parts += [[Segment(where, palette["text"])]]
     if snapshot.pending:
         parts += [[Segment(f" {cut(harmless(snapshot.pending), 36)} ", palette["chip"])]]
-    elif snapshot.phase in _CHIPS:
+    elif snapshot.phase in _CHIPS or snapshot.replay is not None:
         words = cut(harmless(snapshot.phase_text) or snapshot.phase.value, 36)
-        parts += [[Segment(f" {words} ", palette[_CHIPS[snapshot.phase]])]]
+        parts += [[Segment(f" {words} ", palette[_CHIPS.get(snapshot.phase, "brand")])]]
     elif snapshot.phase is not Phase.TRAINING:
         parts += [[Segment(harmless(snapshot.phase_text or snapshot.phase.value), palette["warn"])]]
     return parts

@@ -87,6 +87,7 @@ class MainScreen(Screen[None]):
                 last=foot.last,
             )
             for foot in FOOTER
+            if foot.words != "speed" or self.now.replay is not None
         )
 
     def _works(self, action: str) -> bool:
@@ -103,7 +104,9 @@ class MainScreen(Screen[None]):
         """`None` dims a key that can't do anything now."""
         works = {
             "pause": self._can_pause,
-            "deep_look": lambda: self.now.phase is Phase.TRAINING,
+            "deep_look": lambda: self.now.phase is Phase.TRAINING and self.now.replay is None,
+            "log": lambda: self.now.replay is None,
+            "speed": lambda: self.now.replay is not None,
             "scale_batch": self._can_scale,
             "type_batch": lambda: self._is_scenario() and "batch_size" in self.now.settings,
             "cycle": lambda: self._choice(str(parameters[0])) is not None,
@@ -139,6 +142,12 @@ class MainScreen(Screen[None]):
         self.memtop.session.deep_look()
         self.memtop.tell("a deep look: the next step is watched whole; x shows what it finds")
         self.memtop.urge()
+
+    def action_speed(self, direction: int) -> None:
+        """A replay's next speed, or the one before."""
+        faster = getattr(self.memtop.session, "faster", None)
+        if faster is not None:
+            self.memtop.tell(f"replay ×{faster(direction):g}")
 
     def action_restart(self) -> None:
         """Begin anew with the same settings."""
