@@ -14,7 +14,7 @@ from memtop.model.records import Setting
 
 _NAME: Final = 18
 _SIZE: Final = 11
-_CHANGE: Final = 21
+_CHANGE: Final = 20
 _NAMES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -43,7 +43,8 @@ def _runs(sides: Sequence[Side], width: int) -> list[str]:
         else:
             rank = f", rank {top.rank}" if top.rank else ""
             parts.append(f"highest on {top.device}{rank}: {top.moment.replace('_', ' ')} of step {top.step:,}")
-        found.append(_cut(f"{letter(index)}  {side.path}: {'; '.join(parts)}", width))
+        words = f": {'; '.join(parts)}"
+        found.append(_cut(f"{letter(index)}  {_tail(side.path, width - 3 - len(words))}{words}", width))
         note = side.note or (None if book.end else "it has no end: the run was cut off, or goes on")
         if note is not None:
             found.append(_cut(f"   {note}", width))
@@ -165,6 +166,12 @@ def _word(value: Setting) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return units.UNKNOWN if value is None or value == "" else str(value)
+
+
+def _tail(path: str, width: int) -> str:
+    """The end of a path, which tells logs apart, in 20 characters at least."""
+    width = max(20, width)
+    return path if len(path) <= width else "…" + path[1 - width :]
 
 
 def _cut(text: str, width: int) -> str:

@@ -20,6 +20,7 @@ from memtop.sinks.replay import LogReader
 
 SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """What the keys walk through: run seconds a second."""
+_NO_OUTPUT: Final = "a log does not hold what the training printed"
 _TURN: Final = 0.05
 """Seconds between two looks at the clock."""
 _BETWEEN: Final = 1.0
@@ -85,6 +86,7 @@ class Replay:
                 phase_text=text,
                 choices=(),
                 missing=None,
+                output=(_NO_OUTPUT,),
                 banner=self._banner(),
                 replay=self._speed,
             )
@@ -151,8 +153,8 @@ class Replay:
         return None
 
     def output_since(self, line: int) -> tuple[int, list[str]]:
-        """A log does not hold what the training printed."""
-        return 0, []
+        """A log does not hold what the training printed, and says so."""
+        return 1, [_NO_OUTPUT][line:]
 
     def close(self) -> EndRecord | None:
         """End the replay."""

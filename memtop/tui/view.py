@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from memtop.model.records import MemoryRecord, Setting
 from memtop.model.units import Unit
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import MONO
@@ -30,6 +32,16 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """A run's highest moment, kept to hold the next runs against."""
+
+    title: str
+    settings: Mapping[str, Setting]
+    record: MemoryRecord
+    """The memory record whose tensors were most when it was pinned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """The choices of the one who looks."""
 
@@ -42,5 +54,7 @@ class View:
     """One screen as text: no picture of a step, no column for its peak."""
     keys: tuple[Key, ...] = ()
     """The footer; empty draws none."""
+    pinned: Pinned | None = None
+    """The table shows the difference to it."""
     notice: str | None = None
     """A word to the person, in place of the footer: where a file went, why a key did nothing."""

@@ -17,7 +17,7 @@ from memtop.model.records import Setting
 from memtop.model.snapshot import Banner, Choice, Phase, Snapshot
 from memtop.tui.draw.batch import batch_size
 from memtop.tui.keys import FOOTER, MAIN
-from memtop.tui.view import MOMENTS, Key
+from memtop.tui.view import MOMENTS, Key, Pinned
 from memtop.tui.widgets.board import Board
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class MainScreen(Screen[None]):
             "pause": self._can_pause,
             "deep_look": lambda: self.now.phase is Phase.TRAINING and self.now.replay is None,
             "log": lambda: self.now.replay is None,
+            "pin": lambda: self.now.highest is not None or self.memtop.view.pinned is not None,
             "speed": lambda: self.now.replay is not None,
             "scale_batch": self._can_scale,
             "type_batch": lambda: self._is_scenario() and "batch_size" in self.now.settings,
@@ -242,6 +243,16 @@ class MainScreen(Screen[None]):
         moment = MOMENTS[(place + 1) % len(MOMENTS)]
         self.memtop.look(moment=moment)
         self.memtop.tell(f"showing {_MOMENT_WORDS[moment]}")
+
+    def action_pin(self) -> None:
+        """Keep this run's highest moment to hold the next runs against, or let it go."""
+        now, memtop = self.now, self.memtop
+        if memtop.view.pinned is not None:
+            memtop.look(pinned=None)
+            memtop.tell("no run is pinned")
+        elif now.highest is not None:
+            memtop.look(pinned=Pinned(title=now.title, settings=dict(now.settings), record=now.highest))
+            memtop.tell("pinned: change a setting, and the table shows what it changed; P lets it go")
 
     def action_details(self) -> None:
         """Every figure and where it comes from."""
