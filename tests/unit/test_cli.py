@@ -105,7 +105,7 @@ def test_a_mistake_is_one_line_and_status_2(
     assert says in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("name", ["fit", "replay", "compare", "report", "connect"])
+@pytest.mark.parametrize("name", ["fit", "connect"])
 def test_commands_to_come_are_not_offered(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert f"no command '{name}'" in refused(capsys, name, "x")
 
