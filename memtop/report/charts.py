@@ -64,7 +64,7 @@ def _step(trace: TraceRecord) -> Chart:
     def build(paint: Paint, live: bool) -> Spec:
         layers = [areas(rows, shown, paint, "step-after", "milliseconds since the step began")]
         layers += [*phases(marks, rows[-1]["x"], paint), summits([top], paint)]
-        return spec([*layers, *([hover(rows, shown, paint, "ms")] if live else [])], paint, live, 320)
+        return spec([*layers, *([hover(rows, shown, paint, "ms", "step-after")] if live else [])], paint, live, 320)
 
     says = (
         f"Step {trace.step:,} on {trace.device}, {units.duration(trace.seconds)} with watching: {trace.changes:,} "
@@ -83,7 +83,9 @@ def _time(course: Course, peaks: Sequence[MemoryRecord]) -> Chart:
 
     def build(paint: Paint, live: bool) -> Spec:
         layers = [areas(rows, shown, paint, "linear", "seconds since the run began"), summits(tops, paint)]
-        return spec([*layers, *([hover(rows, shown, paint, "s", ("step",))] if live else [])], paint, live, 280)
+        return spec(
+            [*layers, *([hover(rows, shown, paint, "s", "linear", ("step",))] if live else [])], paint, live, 280
+        )
 
     moment = records[0].moment.replace("_", " ")
     says = f"The tensors at the {moment} of {len(rows):,} steps, of {course.seen:,} that were watched."

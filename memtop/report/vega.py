@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, log2, log10
 from typing import Any, Final, Literal
@@ -78,28 +79,43 @@ def summits(tops: Sequence[Mapping[str, Any]], paint: Paint) -> Spec:
 
 
 def hover(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], paint: Paint, unit: str, more: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    paint: Paint,
+    unit: str,
+    shape: Shape,
+    more: Sequence[str] = (),
 ) -> Spec:
-    """A line under the pointer that tells every category's bytes, whole; what is not known is a dash."""
+    """A strip a point that, under the pointer, tells every category's bytes, whole; what is not known is a dash."""
     columns = [*names, "sum"]
     texts = [
-        {"x": row["x"], "at": f"{row['x']:,.3f} {unit}"}
+        {"x": left, "right": right, "at": f"{row['x']:,.3f} {unit}"}
         | {name: str(row[name]) for name in more}
         | {name: units.UNKNOWN if row.get(name) is None else f"{row[name]:,}" for name in columns}
-        for row in rows
+        for row, (left, right) in zip(rows, _strips([row["x"] for row in rows], shape), strict=True)
+        if right > left
     ]
     tip = [{"field": "at", "title": "at"}, *({"field": name, "title": name} for name in more)]
     tip += [{"field": name, "title": name.replace("_", " ")} for name in names]
     tip.append({"field": "sum", "title": "all tensors, bytes"})
     tip = [{**one, "type": "nominal"} for one in tip]
-    select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True, "encodings": ["x"]}
-    opacity = {"condition": {"param": "under", "empty": False, "value": 0.8}, "value": 0}
+    select = {"type": "point", "on": "pointerover", "clear": "pointerout"}
+    opacity = {"condition": {"param": "under", "empty": False, "value": 0.25}, "value": 0}
+    x = {"field": "x", "type": "quantitative"}
     return {
         "data": {"values": texts},
         "params": [{"name": "under", "select": select}],
-        "mark": {"type": "rule", "color": ground("ink", paint)},
-        "encoding": {"x": {"field": "x", "type": "quantitative"}, "opacity": opacity, "tooltip": tip},
+        "mark": {"type": "rect", "color": ground("ink", paint)},
+        "encoding": {"x": x, "x2": {"field": "right"}, "opacity": opacity, "tooltip": tip},
     }
+
+
+def _strips(at: Sequence[float], shape: Shape) -> list[tuple[float, float]]:
+    """From where to where each point speaks: up to the next one, or half the way to its neighbours."""
+    if shape == "step-after":
+        return list(zip(at, [*at[1:], *at[-1:]], strict=True))
+    edges = [*at[:1], *((one + other) / 2 for one, other in itertools.pairwise(at)), *at[-1:]]
+    return list(itertools.pairwise(edges))
 
 
 def scale(names: Sequence[str], paint: Paint) -> Spec:
