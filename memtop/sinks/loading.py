@@ -69,12 +69,16 @@ def no_log(path: str) -> SinkError:
     return SinkError(f"{path} holds no record of a run", "give a log that memtop --log run.jsonl wrote")
 
 
-def harmless_records(records: Iterator[Record] | LogReader) -> Iterator[Record]:
-    """The same records, every string in them fit for a terminal: a log may come from anybody."""
-    for record in records:
-        told: dict[str, Any] = msgspec.to_builtins(record)
-        clean = _harmless(told)
-        yield record if clean == told else msgspec.convert(clean, type(record))
+def harmless_records(reader: LogReader) -> Iterator[Record]:
+    """The reader's records, every string in them fit for a terminal: a log may come from anybody."""
+    for record in reader:
+        yield record if reader.plain else _clean(record)
+
+
+def _clean(record: Record) -> Record:
+    told: dict[str, Any] = msgspec.to_builtins(record)
+    clean: Record = msgspec.convert(_harmless(told), type(record))
+    return clean
 
 
 def _harmless(value: Any, depth: int = _DEEPEST) -> Any:

@@ -35,6 +35,8 @@ class LogReader:
         """Lines of a kind that this version does not know."""
         self.torn = False
         """Whether the last line was cut off: the run was killed or its disk was full."""
+        self.plain = False
+        """Whether the newest line is printable ASCII without an escape, so that no string in it can do any harm."""
 
     def __iter__(self) -> Iterator[Record]:
         while line := self._file.readline(LIMIT):
@@ -51,6 +53,7 @@ class LogReader:
             decoder = _decoders.get(_head.decode(line).kind)
             if decoder is not None:
                 record: Record = decoder.decode(line)
+                self.plain = line.isascii() and b"\\" not in line and b"\x7f" not in line
                 return record
             self.unknown += 1
         except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import sys
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,39 @@ from typing import Any
 import pytest
 
 from memtop import cli
-from memtop.model.categories import TENSORS
+from memtop.model.categories import CUDA, TENSORS
 from memtop.model.colours import DARK, LIGHT
+from memtop.model.logbook import Book
+from memtop.model.record_base import RecordBase
 from memtop.report import charts, page
 from memtop.report.library import svg
 from memtop.sinks.loading import load
 from tests.unit import logs
+from tests.unit import sample_records as sample
 from tests.unit.sample_records import CATEGORIES
 
 BAD = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 VOID = {"meta", "img", "br", "link"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasted(RecordBase):
+    """A forecast as the log has it."""
+
+    kind: str = "forecast"
+    device: str = "cpu"
+    fixed_bytes: int = 1000
+    bytes_per_sample: int = 50
+    phases: list[dict[str, Any]] = field(
+        default_factory=lambda: [
+            {"phase": "backward", "fixed_bytes": 1000, "bytes_per_sample": 50},
+            {"phase": "optimizer", "fixed_bytes": 9000, "bytes_per_sample": 10},
+        ]
+    )
+    max_batch_size: int = 1000
+    limit_bytes: int = 51_000
+    error_bytes: int = 500
+    basis: str = "steps at batch 4 and 8"
 
 
 class Reader(HTMLParser):
@@ -266,3 +290,30 @@ def test_bad_input_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert says in err
+
+
+def test_a_forecast_is_a_chart_and_marked_as_an_estimate() -> None:
+    record = Forecasted(t=3.0)
+    book = load(str(logs.CNN)).books[0]
+    book.forecasts[0, "cpu"] = record  # type: ignore[assignment]
+    read = Reader(page.page(book, "run.jsonl"))
+    assert "~1,000" in read.text
+    assert "fixed, B (estimated)" in read.text
+    assert "From steps at batch 4 and 8." in read.text
+    chart = charts.charts(book)[-1]
+    assert chart.name == "forecast"
+    assert all(row["sum"] == max(1000 + 50 * row["x"], 9000 + 10 * row["x"]) for row in chart.rows)
+    assert chart.rows[0]["x"] == 1
+    assert chart.rows[-1]["x"] == 1200
+
+
+def test_every_kind_of_device_has_its_picture() -> None:
+    sizes: dict[str, int | None] = {name: 2**20 * place for place, name in enumerate(CUDA, 1)} | {"context": None}
+    whole = sum(size or 0 for size in sizes.values())
+    record = sample.memory(device="cuda:0", bytes=sizes, device_total=whole, moment="forward_end")
+    book = Book(None)
+    book.add(record)
+    found = {chart.name: chart for chart in charts.charts(book)}
+    assert sum(row["bytes"] for row in found["device"].rows) == whole
+    assert svg(found["device"].build("light", False)).count(LIGHT["pending_free"]) >= 1
+    assert "cuda:0" in Reader(page.page(book, "run.jsonl")).text

@@ -13,7 +13,6 @@ from memtop.model.categories import TENSORS
 from memtop.model.records import MemoryRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
-from memtop.tui.draw import pinned
 from memtop.tui.draw.cells import Row, fit, left, right
 from memtop.tui.draw.figures import Figures, SizeColumn, measured, record_of, share_text, tensors_of
 from memtop.tui.draw.peak import peak_of
@@ -124,9 +123,10 @@ def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> 
         span = units.duration(layout.history * snapshot.series_seconds)
         text += "  " + left(f"last {span}", layout.history)
     if view.pinned is not None:
-        text = text[: 2 + _NAME + _width_before(layout)] + pinned.head(
-            snapshot, view.pinned, layout.size, _rest(layout)
-        )
+        from memtop.tui.draw import pinned  # Not before a run is: the first picture need not wait for it.
+
+        text = text[: 2 + _NAME + _width_before(layout)]
+        text += pinned.head(snapshot, view.pinned, layout.size, _rest(layout))
     elif layout.theory:
         text += "  " + right("theory", layout.size.width) + "  "
         text += left("why it differs" if layout.peak else "against theory", layout.note)
@@ -142,6 +142,12 @@ def _rest(layout: _Layout) -> int:
     """Cells from the history on."""
     history = 2 + layout.history if layout.history else 0
     return history + (layout.theory + 2 + layout.note if layout.theory else 0)
+
+
+def _against_pinned(view: View, name: str, highest: int | None, layout: _Layout) -> Row:
+    from memtop.tui.draw import pinned
+
+    return pinned.cells(view, name, highest, layout.size, _rest(layout))
 
 
 def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view: View, drawn: Set[str]) -> Row:
@@ -162,7 +168,7 @@ def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view
         whole = figures.tensors if name in TENSORS else figures.total
         row += [Segment("  " + share_text(value, whole), palette["dim"] if value else palette["faint"])]
     if view.pinned is not None:
-        return row + pinned.cells(view, name, highest, layout.size, _rest(layout))
+        return row + _against_pinned(view, name, highest, layout)
     if value is None and highest is None and top is None and figures.tensors is not None and name in _UNKNOWN_WHY:
         return row + _why(name, layout, view)
     if layout.history:
@@ -240,7 +246,7 @@ def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout,
     if layout.share:
         row += [Segment("  " + share_text(now, figures.total), palette["text"])]
     if view.pinned is not None:
-        return row + pinned.cells(view, which, highest, layout.size, _rest(layout))
+        return row + _against_pinned(view, which, highest, layout)
     if layout.history and tensors:
         row += [Segment("  "), Segment(spark(snapshot.series.get("tensors", ()), layout.history), palette["dim"])]
     elif layout.history:
