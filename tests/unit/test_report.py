@@ -190,9 +190,17 @@ def test_areas_stand_on_one_another_without_a_gap() -> None:
     chart = charts.charts(load(str(logs.CNN)).books[0])[0]
     parts = chart.build("light", False)["layer"][0]["data"]["values"]
     shown = list(dict.fromkeys(part["category"] for part in parts))
-    for index, row in enumerate(chart.rows):
-        own = parts[index * len(shown) : (index + 1) * len(shown)]
+    assert len(parts) < len(chart.rows) * len(shown)  # of a stair only its steps
+    at: dict[float, list[Any]] = {}
+    for part in parts:
+        at.setdefault(part["x"], []).append(part)
+    held: dict[str, Any] = {}
+    last = {row["x"]: row for row in chart.rows}  # several points may be of one time: the last of them holds
+    for x, row in last.items():
+        held |= {part["category"]: part for part in at.get(x, ())}
+        own = [held[name] for name in shown]
         assert [part["low"] for part in own[1:]] == [part["high"] for part in own[:-1]]
+        assert [part["high"] - part["low"] for part in own] == [row[name] for name in shown]
         assert own[-1]["high"] == row["sum"]
 
 
