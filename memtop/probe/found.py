@@ -15,6 +15,7 @@ from .look import Look
 from .places import module_names, text_of
 from .replay import Change, Course, changes, course, thinned
 from .replay_cuda import course_from_history
+from .scaling import Growth, batch_of, scaling
 
 _MARKS = 4000
 _NONE = {"retries": 0}
@@ -74,6 +75,8 @@ class Found:
         """Everything, in the order in which the monitor expects it: for each device its moments, peak, and the rest.
         `counters` are the allocator's by device and moment (`cuda:0 forward_end`)."""
         sent = []
+        batch = batch_of(self)
+        growing = Growth(self, batch).births() if batch else []
         for made in self.courses:
             told = sorted({*notes, *self.notes, *([] if made.played else [UNSEEN])})
             for name, (at, count) in made.moments.items():
@@ -88,6 +91,8 @@ class Found:
             sent.append(wire.modules(self._facts(made) | modules(self, made)))
             sent.append(wire.lines(self._facts(made) | lines(self, made)))
             sent.append(wire.trace(self._facts(made) | self._trace(made)))
+            if batch:
+                sent.append(wire.scaling(self._facts(made) | scaling(self, made, batch, growing)))
         return sent
 
     def _facts(self, made: Course) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 VERSION = 1
-VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "event", "ack", "fault", "bye"})
+VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "scaling", "event", "ack", "fault", "bye"})
 """Kinds that are never dropped (a `memory` record of a peak is spared too)."""
 
 Record = dict[str, Any]
@@ -58,6 +58,11 @@ def lines(facts: Record) -> Record:
 def trace(facts: Record) -> Record:
     """`facts`: device, step, seconds, columns, times, points, marks, peak, changes."""
     return _base("trace") | facts
+
+
+def scaling(facts: Record) -> Record:
+    """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases."""
+    return _base("scaling") | facts
 
 
 def step(facts: Record) -> Record:

@@ -1,0 +1,123 @@
+"""How high a step's memory will be at another batch size, and which batch fits: pure arithmetic in whole bytes.
+
+A step is a set of affine functions of the batch size, several for each phase (an upper envelope: the highest instant at
+one batch is not the highest at another); its peak is the highest of them. What a deep look saw is exact at the batch it
+saw. `error` is a share of the peak, learned from what was measured at other batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import Final
+
+LARGEST: Final = 1 << 40
+"""Batch sizes beyond this are no answer: nothing that matters grows with the batch."""
+UNTAUGHT: Final = 0.01
+"""The error, as a share of the peak, of a forecast that no second batch has been held against: worst 0.9 % low
+(`tests/bench/bench_forecast.py`)."""
+TAUGHT: Final = 0.003
+"""The least error of one that has been: batches and kernels differ from step to step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affine:
+    """Bytes of one phase of a step as a function of the batch size."""
+
+    phase: str
+    """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
+    fixed_bytes: int
+    """What stays, whatever the batch."""
+    bytes_per_sample: int
+    """What each sample adds."""
+
+    def at(self, batch: int) -> int:
+        """Bytes at this batch size."""
+        return self.fixed_bytes + self.bytes_per_sample * batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A batch size whose peak was measured by a deep look."""
+
+    batch_size: int
+    measured_bytes: int
+    predicted_bytes: int | None = None
+    """What was forecast from another batch; `null` where there was none to forecast from."""
+
+
+def highest(lines: Iterable[Affine], batch: int) -> Affine | None:
+    """The function that makes the peak at this batch size; `None` where there is none."""
+    return max(lines, key=lambda line: line.at(batch), default=None)
+
+
+def peak_at(lines: Iterable[Affine], batch: int) -> int:
+    """The peak at this batch size, bytes; 0 for no functions."""
+    return max((line.at(batch) for line in lines), default=0)
+
+
+def envelope(lines: Iterable[Affine]) -> tuple[Affine, ...]:
+    """Those that are the highest at some batch size of 1 or more, the least growth first."""
+    kept: list[Affine] = []
+    for line in sorted(lines, key=lambda one: (one.bytes_per_sample, one.at(1))):
+        while kept and kept[-1].at(1) <= line.at(1):
+            kept.pop()
+        while len(kept) > 1 and _below(kept[-2], kept[-1], line):
+            kept.pop()
+        if not kept or kept[-1].bytes_per_sample != line.bytes_per_sample:
+            kept.append(line)
+    return tuple(kept)
+
+
+def _below(before: Affine, line: Affine, after: Affine) -> bool:
+    """Whether `after` overtakes `before` no later than `line` does."""
+    rise, run = before.fixed_bytes - after.fixed_bytes, after.bytes_per_sample - before.bytes_per_sample
+    own_rise, own_run = before.fixed_bytes - line.fixed_bytes, line.bytes_per_sample - before.bytes_per_sample
+    return rise * own_run <= own_rise * run
+
+
+def max_batch(lines: Iterable[Affine], limit: int, margin: float = 0.0, multiple_of: int = 1) -> int | None:
+    """The largest batch size whose peak, raised by `margin` (a share of it), is at most `limit` bytes.
+
+    A multiple of `multiple_of`; 0 where not even the smallest fits; `None` where nothing grows with the batch, so that
+    memory sets no bound. Raises `ValueError` for a margin below 0 or a multiple below 1.
+    """
+    if margin < 0 or multiple_of < 1:
+        raise ValueError("a margin is 0 or more, a multiple 1 or more")
+    room = int(limit / (1 + Fraction(margin).limit_denominator(10**9)))
+    bounds = []
+    for line in lines:
+        if line.bytes_per_sample > 0:
+            bounds.append((room - line.fixed_bytes) // line.bytes_per_sample)
+        elif line.fixed_bytes > room:
+            return 0
+    if not bounds or min(bounds) > LARGEST:
+        return None
+    return max(0, min(bounds)) // multiple_of * multiple_of
+
+
+def error_of(points: Iterable[Point]) -> float:
+    """The error to allow for, as a share of the peak: the largest that was seen; `UNTAUGHT` where none could be."""
+    seen = [
+        abs(point.measured_bytes / point.predicted_bytes - 1) for point in points if point.predicted_bytes is not None
+    ]
+    return max(TAUGHT, *seen) if seen else UNTAUGHT
+
+
+def error_bytes(lines: Sequence[Affine], batch: int, error: float) -> int:
+    """That share at a batch size, bytes, rounded up."""
+    return ceil(peak_at(lines, batch) * error)
+
+
+def through(points: Sequence[Point]) -> Affine | None:
+    """The line through the two largest measured batches; `None` where they are not two, or fall."""
+    by_batch = {point.batch_size: point.measured_bytes for point in points}
+    if len(by_batch) < 2:
+        return None
+    low, high = sorted(by_batch)[-2:]
+    slope = (by_batch[high] - by_batch[low]) // (high - low)
+    if slope < 0:
+        return None
+    return Affine(phase="measured", fixed_bytes=by_batch[high] - slope * high, bytes_per_sample=slope)

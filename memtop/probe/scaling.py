@@ -1,0 +1,251 @@
+"""What of a step's memory grows with the batch: for each phase, affine functions of the batch size.
+
+A storage grows when its bytes are the batch size times something. That is passed on from the batch: what an operator
+makes can grow only where it read something that does, and where its elements can be shared out among the samples.
+Dimensions that equal the batch size by chance are told apart by the operator, not by the number:
+
+- the product of two matrices that sums over the outermost dimension of both (a weight's gradient) has lost the batch;
+- so has a reduction over the outermost dimension, unless another one is the batch size;
+- a result of backward with exactly the shape of a parameter is that parameter's gradient, unless one of the growing
+  tensors it was made of has as many elements;
+- a vector that was made with a parameter or buffer of its own length is a statistic of a channel.
+
+Parameters, buffers, gradients and optimizer state never grow, nor does what the optimizer's step makes. What is made of
+no tensor (noise, masks, hidden states) grows where its first or second dimension is the batch size. Pieces that a
+loader makes one for each sample are counted as what they are together.
+
+The highest instant at this batch need not be the highest at another: each phase is sent as the upper envelope of all
+its instants, the corners of the convex hull of (fixed bytes, bytes a sample).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
+from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, RECOMPUTE, Birth
+from .replay import Course
+
+if TYPE_CHECKING:
+    from .found import Found
+
+Lines = list[tuple[int, int]]
+"""(fixed bytes, growing bytes at this batch)."""
+
+_SCATTERED = "aten::embedding_dense_backward"
+
+
+def batch_of(found: Found) -> int | None:
+    """Samples of one batch: what a loader yielded, else the first dimension of the largest input. `None` for none."""
+    look = found.look
+    if look.samples:
+        return look.samples
+    whole = [birth for birth, rank in zip(look.births, found.ranks, strict=True) if rank == INPUTS and birth.shape]
+    entered = [birth for birth in whole if birth.bytes == prod(birth.shape) * birth.dtype.itemsize]
+    return int(max(entered, key=lambda birth: birth.bytes).shape[0]) if entered else None
+
+
+def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict[str, Any]:
+    """What the monitor is told of one device: the batch, and by phase the corners of its envelope, bytes."""
+    phases = _envelopes(found, made, growing)
+    return {
+        "batch_size": batch,
+        "batches": max(1, found.look.yielded),
+        "peak": sum(made.highest),
+        "rounding": _rounding(made),
+        "sample_shape": list(found.look.sample),
+        "phases": [
+            {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
+            for phase, lines in sorted(phases.items())
+        ],
+    }
+
+
+def _affine(fixed: int, grown: int, batch: int) -> list[int]:
+    """[fixed bytes, bytes a sample], whole numbers whose value at this batch is exact."""
+    return [fixed + grown % batch, grown // batch]
+
+
+def _rounding(made: Course) -> int:
+    """Bytes of the allocator's rounding at the peak; 0 where it is not known."""
+    counters = made.counters
+    return 0 if counters is None else max(0, counters["allocated"] - counters["requested"])
+
+
+def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lines]:
+    """By phase the corners of all its instants. Deaths make no instant higher, so births and growths alone count."""
+    births = found.look.births
+    fixed = grown = 0
+    sizes = made.held | _arriving(found, made)
+    for number, size in sizes.items():
+        if growing[number]:
+            grown += size
+        else:
+            fixed += size
+    highest: dict[int, dict[int, int]] = {FORWARD: {grown: fixed}}
+    phase, of_phase = FORWARD, highest[FORWARD]
+    for number, size, _ in made.steps:
+        more = size - sizes.get(number, 0)
+        sizes[number] = size
+        if growing[number]:
+            grown += more
+        else:
+            fixed += more
+        if more > 0:
+            begun = births[number].phase
+            if begun != phase and begun != HELD:
+                phase, of_phase = begun, highest.setdefault(begun, {})
+            if of_phase.get(grown, -1) < fixed:
+                of_phase[grown] = fixed
+    return {one: hull(points) for one, points in highest.items() if points}
+
+
+def _arriving(found: Found, made: Course) -> dict[int, int]:
+    """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
+    births, ranks = found.look.births, found.ranks
+    return {
+        number: size
+        for number, size in made.standing().items()
+        if ranks[number] == STATE and births[number].phase == OPTIMIZER
+    }
+
+
+def hull(points: dict[int, int]) -> Lines:
+    """The corners, least growth first, of the highest of all `fixed + growing / batch * size` for sizes from 0 on.
+
+    `points` are fixed bytes by growing bytes.
+    """
+    corners: Lines = []
+    for grown in sorted(points):
+        fixed = points[grown]
+        while corners and corners[-1][0] <= fixed:
+            corners.pop()  # Grows less, and is never higher.
+        while len(corners) > 1 and _below(corners[-2], corners[-1], (fixed, grown)):
+            corners.pop()
+        corners.append((fixed, grown))
+    return corners
+
+
+def _below(before: tuple[int, int], line: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Whether a line is nowhere the highest: its successor overtakes its predecessor no later than it does."""
+    return (before[0] - after[0]) * (line[1] - before[1]) <= (before[0] - line[0]) * (after[1] - before[1])
+
+
+class Growth:
+    """Which births grow with a batch of `batch` samples."""
+
+    def __init__(self, found: Found, batch: int) -> None:
+        self._look, self._ranks, self._batch = found.look, found.ranks, batch
+        self._births = found.look.births
+        self._grows = [False] * len(self._births)
+        own = [birth for birth, rank in zip(self._births, found.ranks, strict=True) if rank < INPUTS]
+        self._own = {_dims(birth.shape) for birth in own if birth.phase == HELD}
+        """What parameters, their gradients and state look like, dimensions of 1 left out and in any order."""
+        self._shapes: set[tuple[int, ...]] = set()
+        """Shapes of what grows."""
+
+    def births(self) -> list[bool]:
+        """For each birth, whether it grows."""
+        grows, ranks, look, births, shapes = self._grows, self._ranks, self._look, self._births, self._shapes
+        self._begin()
+        for number, read in _origins(look.origins):
+            if ranks[number] >= INPUTS and self._is_born_growing(number, read):
+                grows[number] = True
+                shapes.add(births[number].shape)
+        self._pieces()
+        self._blocks(len(look.refs))
+        return grows
+
+    def _begin(self) -> None:
+        """What was there before, and what a loader yielded: no operator of the step made it."""
+        for number, birth in enumerate(self._births[: len(self._look.refs)]):
+            if birth.operator is None and self._ranks[number] in (INPUTS, ACTIVATIONS, OTHER):
+                self._grows[number] = self._is_whole(birth) and self._is_batched(birth.shape)
+        batch = [(number, self._births[number]) for number in self._look.batch]
+        yielded = {birth.bytes for _, birth in batch if birth.phase == DATA and self._is_whole(birth)}
+        for number, birth in batch:
+            # A batch of before is known by its storage alone: one like those of this step.
+            self._grows[number] = birth.bytes in yielded and birth.bytes % self._batch == 0
+
+    def _is_whole(self, birth: Birth) -> bool:
+        """Whether a tensor is all of its storage: a view of a larger one says nothing of that one's size."""
+        return bool(birth.bytes == prod(birth.shape) * birth.dtype.itemsize)
+
+    def _is_batched(self, shape: tuple[int, ...]) -> bool:
+        """Whether the batch size stands where batches stand: first, or second where there are three or more."""
+        batch = self._batch
+        if not shape or (len(shape) == 2 and shape[0] == shape[1] == batch):
+            return False
+        return bool(shape[0] == batch or (len(shape) > 2 and shape[1] == batch))
+
+    def _is_born_growing(self, number: int, read: list[int]) -> bool:
+        grows, births, batch = self._grows, self._births, self._batch
+        birth = births[number]
+        shape = birth.shape
+        sources = [one for one in read if grows[one]]
+        if not sources:
+            known = birth.phase == BACKWARD and shape in self._shapes and _dims(shape) not in self._own
+            return not read and (known or self._is_batched(shape))
+        count = prod(shape)
+        if count % batch or count < batch:
+            return False
+        if number in self._look.contracted:
+            return bool(shape[0] == batch and _dims(shape) not in self._own)
+        if birth.phase == BACKWARD:
+            if self._is_of_a_parameter(birth, count, sources):
+                return False
+        elif len(shape) == 1 and any(self._ranks[one] < 2 and births[one].shape == shape for one in read):
+            return False
+        shrunk = self._look.shrunk.get(number)
+        return shrunk is None or self._outlives(*shrunk)
+
+    def _is_of_a_parameter(self, birth: Birth, count: int, sources: list[int]) -> bool:
+        """Whether a result of backward is a parameter's gradient."""
+        if _dims(birth.shape) not in self._own:
+            return False
+        scattered = getattr(getattr(birth.operator, "_schema", None), "name", "") == _SCATTERED
+        return scattered or all(prod(self._births[one].shape) != count for one in sources)
+
+    def _outlives(self, shape: tuple[int, ...], reduced: Any) -> bool:
+        """Whether the batch is left when these dimensions of a shape have been reduced."""
+        gone = [reduced] if isinstance(reduced, int) else reduced
+        if not isinstance(gone, (list, tuple)) or not all(isinstance(one, int) for one in gone):
+            return not isinstance(gone, (list, tuple)) and gone is not None
+        lost = {one % len(shape) for one in gone} if shape else set()
+        left = [size for place, size in enumerate(shape) if place not in lost]
+        return 0 not in lost or self._batch in left
+
+    def _pieces(self) -> None:
+        """What a loader makes for each sample and puts together: as many of a kind as there are samples."""
+        kinds: Counter[Any] = Counter()
+        loose = [n for n, one in enumerate(self._births) if one.phase == DATA and n not in self._look.batch]
+        for number in loose:
+            kinds[_kind(self._births[number])] += 1
+        for number in loose:
+            birth = self._births[number]
+            self._grows[number] = kinds[_kind(birth)] % self._batch == 0 or birth.shape[:1] == (self._batch,)
+
+    def _blocks(self, seen: int) -> None:
+        """Blocks of a GPU's allocator without a storage: the scratch of an operator whose result grows is taken to grow
+        too, and what was there before and goes in this step (a result that the script still held) as well."""
+        for number in range(seen, len(self._births)):
+            birth = self._births[number]
+            self._grows[number] = birth.phase != HELD and birth.phase != OPTIMIZER and birth.bytes % self._batch == 0
+
+
+def _kind(birth: Birth) -> tuple[Any, ...]:
+    return birth.line, birth.operator, birth.shape
+
+
+def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(size for size in shape if size > 1))
+
+
+def _origins(flat: list[int]) -> Any:
+    """(birth, what its operator read), in the order of the births."""
+    starts = [place for place, number in enumerate(flat) if number < 0]
+    for begin, end in pairwise([*starts, len(flat)]):
+        yield ~flat[begin], flat[begin + 1 : end]

@@ -1,0 +1,166 @@
+"""Forecast peaks against measured ones, on the CPU: every scenario, and six models more.
+
+`python tests/bench/bench_forecast.py [NAME ...] [--times 2,4,8] [--batch N]`.
+
+Each case is trained for a few steps at a small batch with a deep look at the second; what the probe says of it is the
+forecast. Then the same is trained anew at 2, 4 and 8 times that batch, and the peak that a deep look measures there
+stands beside what had been forecast. An error below 0 is a forecast that was too low: the harmful direction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import io
+import runpy
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench_deep import Nobody, Ours
+from torch.utils.data import DataLoader
+
+from memtop.model.forecast import Affine, peak_at
+
+sys.path.insert(0, str(Path(__file__).parent / "models"))
+ROOT = Path(__file__).parents[2]
+STEPS = 4
+
+
+@dataclass
+class Case:
+    """Something that trains `STEPS` steps at a batch size."""
+
+    name: str
+    batch: int
+    train: Callable[[int], None]
+    late: bool = False
+    """Whether the truth is measured a step later: of two optimizers the second makes its state in the second step."""
+
+
+def scenario(name: str, batch: int, *more: str) -> Case:
+    """A scenario's own script, run here."""
+
+    def train(size: int) -> None:
+        script = ROOT / "scenarios" / name / "train.py"
+        before = sys.argv
+        sys.argv = [str(script), "--steps", str(STEPS), "--batch-size", str(size), "--device", "cpu", *more]
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+                runpy.run_path(str(script), run_name="__main__")
+        finally:
+            sys.argv = before
+
+    return Case(" ".join((name, *more)), batch, train)
+
+
+def model(name: str, batch: int) -> Case:
+    """One of `models/six.py`."""
+
+    def train(size: int) -> None:
+        from six import BUILDS  # type: ignore[attr-defined]
+
+        torch.manual_seed(0)
+        training = BUILDS[name]()
+        loader = DataLoader(training.dataset, batch_size=size, shuffle=True)
+        for _, batch in zip(range(STEPS), loader, strict=False):
+            training.step(batch)
+
+    return Case(name, batch, train, late=name == "gan")
+
+
+CASES = (
+    *(scenario("mlp-mnist", batch) for batch in (16, 64, 128)),
+    scenario("mlp-mnist", 64, "--optimizer", "sgd"),
+    *(scenario("mlp-cifar", batch) for batch in (16, 64, 128)),
+    scenario("mlp-cifar", 64, "--precision", "bf16"),
+    *(scenario("cnn", batch) for batch in (8, 32, 64)),
+    scenario("cnn", 32, "--inplace", "on"),
+    scenario("cnn", 32, "--precision", "bf16"),
+    *(scenario("deep-stack", 32, "--checkpoint", how) for how in ("none", "halves", "segments=2", "sqrt")),
+    scenario("deep-stack", 64, "--width", "64", "--depth", "200"),
+    scenario("tensor-tracker", 4),
+    *(model(name, batch) for name, batch in (("resnet18", 4), ("unet", 2), ("gpt", 2), ("lstm", 8), ("vit", 4))),
+    *(model("gan", batch) for batch in (16, 64)),
+    *(model(name, batch) for name, batch in (("lstm", 64), ("unet", 3), ("vit", 1), ("resnet18", 7))),
+)
+
+
+class Looker:
+    """The probe, asked for a deep look at the second step of what runs next."""
+
+    def __init__(self) -> None:
+        self._ours = Ours()
+        self._ours.link = self._ours._probe._link = Asking()  # type: ignore[assignment]
+
+    def look(self, case: Case, batch: int) -> tuple[int, list[Affine]]:
+        """(measured peak, the affine functions of all phases) at this batch, forecast by the look at the second step."""
+        gc.collect()
+        self._ours.ask()
+        probe, link = self._ours._probe, self._ours.link
+        probe._watching, probe._forward_seen = True, False
+        probe._steps.quiet = probe._inputs.quiet = False  # The first step is watched, as it is in a fresh process.
+        probe._steps.watch_backward(True)
+        link.again = probe._governor.ask_deep if case.late else None
+        case.train(batch)
+        told = link.records
+        peaks = [sum(one["bytes"].values()) for one in told if one["kind"] == "memory" and one["moment"] == "peak"]
+        assert len(peaks) == 1 + case.late, [one["message"] for one in told if one["kind"] == "event"]
+        found = next(one for one in told if one["kind"] == "scaling")
+        assert found["batch_size"] == batch, found
+        lines = [
+            Affine(phase=each["phase"], fixed_bytes=line[0], bytes_per_sample=line[1])
+            for each in found["phases"]
+            for line in each["lines"]
+        ]
+        assert case.late or peaks[0] == found["peak"] == peak_at(lines, batch)
+        return peaks[-1], lines
+
+
+class Asking(Nobody):
+    """Asks for one deep look more when the first has told."""
+
+    again: Callable[[], None] | None = None
+
+    def send(self, record: dict[str, Any]) -> None:
+        """Keep a record."""
+        super().send(record)
+        if record["kind"] == "scaling" and self.again is not None:
+            self.again()
+            self.again = None
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="cases whose names begin so")
+    parser.add_argument("--times", default="2,4,8")
+    parser.add_argument("--batch", type=int, help="watch this batch instead of each case's own")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    looker, errors = Looker(), []
+    print(f"{'case':38} {'batch':>5} {'measured there':>15}   times: forecast (error), ...")
+    for case in CASES:
+        if given.names and not case.name.startswith(tuple(given.names)):
+            continue
+        batch = given.batch or case.batch
+        known, lines = looker.look(case, batch)
+        words: list[str] = []
+        for times in map(int, given.times.split(",")):
+            truth, _ = looker.look(case, batch * times)
+            error = 100 * (peak_at(lines, batch * times) / truth - 1)
+            errors.append(error)
+            words.append(f"{times}x {peak_at(lines, batch * times):,} ({error:+.2f} %)")
+        print(f"{case.name:38} {batch:5} {known:15,}   {', '.join(words)}", flush=True)
+    sizes = [abs(error) for error in errors]
+    print(f"{len(sizes)} forecasts: median error {statistics.median(sizes):.3f} %, worst {max(sizes):.2f} %, "
+          f"lowest {min(errors):+.2f} %")
+
+
+if __name__ == "__main__":
+    main()
