@@ -58,26 +58,6 @@ def peak_at(lines: Iterable[Affine], batch: int) -> int:
     return max((line.at(batch) for line in lines), default=0)
 
 
-def envelope(lines: Iterable[Affine]) -> tuple[Affine, ...]:
-    """Those that are the highest at some batch size of 1 or more, the least growth first."""
-    kept: list[Affine] = []
-    for line in sorted(lines, key=lambda one: (one.bytes_per_sample, one.at(1))):
-        while kept and kept[-1].at(1) <= line.at(1):
-            kept.pop()
-        while len(kept) > 1 and _below(kept[-2], kept[-1], line):
-            kept.pop()
-        if not kept or kept[-1].bytes_per_sample != line.bytes_per_sample:
-            kept.append(line)
-    return tuple(kept)
-
-
-def _below(before: Affine, line: Affine, after: Affine) -> bool:
-    """Whether `after` overtakes `before` no later than `line` does."""
-    rise, run = before.fixed_bytes - after.fixed_bytes, after.bytes_per_sample - before.bytes_per_sample
-    own_rise, own_run = before.fixed_bytes - line.fixed_bytes, line.bytes_per_sample - before.bytes_per_sample
-    return rise * own_run <= own_rise * run
-
-
 def max_batch(lines: Iterable[Affine], limit: int, margin: float = 0.0, multiple_of: int = 1) -> int | None:
     """The largest batch size whose peak, raised by `margin` (a share of it), is at most `limit` bytes.
 
@@ -109,15 +89,3 @@ def error_of(points: Iterable[Point]) -> float:
 def error_bytes(lines: Sequence[Affine], batch: int, error: float) -> int:
     """That share at a batch size, bytes, rounded up."""
     return ceil(peak_at(lines, batch) * error)
-
-
-def through(points: Sequence[Point]) -> Affine | None:
-    """The line through the two largest measured batches; `None` where they are not two, or fall."""
-    by_batch = {point.batch_size: point.measured_bytes for point in points}
-    if len(by_batch) < 2:
-        return None
-    low, high = sorted(by_batch)[-2:]
-    slope = (by_batch[high] - by_batch[low]) // (high - low)
-    if slope < 0:
-        return None
-    return Affine(phase="measured", fixed_bytes=by_batch[high] - slope * high, bytes_per_sample=slope)

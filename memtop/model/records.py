@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
+from memtop.model.forecast_record import ForecastRecord
 from memtop.model.record_base import VERSION as VERSION
 from memtop.model.record_base import RecordBase
 from memtop.model.specs import GpuSpec, HostSpec
@@ -229,6 +230,7 @@ Record = (
     | TraceRecord
     | StepRecord
     | DeviceRecord
+    | ForecastRecord
     | EventRecord
     | EndRecord
 )
@@ -242,6 +244,7 @@ KINDS: dict[str, type[Record]] = {
     "trace": TraceRecord,
     "step": StepRecord,
     "device": DeviceRecord,
+    "forecast": ForecastRecord,
     "event": EventRecord,
     "end": EndRecord,
 }

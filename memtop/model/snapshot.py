@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
+from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
 
@@ -178,6 +179,8 @@ class Snapshot:
     """A command on its way, `batch 128: restarting`; `None` when all took effect."""
     deep: DeepLook | None = None
     """The newest deep look, or `None` before the first."""
+    forecast: ForecastRecord | None = None
+    """Which batch fits the device in focus; `None` before the first deep look of this training, at any batch size."""
     tracked: tuple[Tracked, ...] = ()
     """Marks of `memtop.track()`, oldest first, the last thousand."""
     overhead_percent: float | None

@@ -33,7 +33,8 @@ from .births import (
     Resize,
 )
 from .mode import Mode, address, resizing
-from .operators import ANY, MULTIPLIES, REDUCES, SIZE, contracts, folding
+from .operators import ANY, SIZE
+from .origins import Origins
 from .places import Places
 from .storages import device_name, storages, tensors
 
@@ -44,8 +45,6 @@ _node = torch._C._current_autograd_node
 _storage = torch._C.TensorBase.untyped_storage
 _now = time.monotonic_ns
 _ADD = torch.ops.aten.add.Tensor
-_FOLDS: dict[Any, int] = {}
-"""By operator: whether it may lose the batch dimension, and how."""
 _ENGINE = torch.autograd.graph._engine_run_backward.__code__
 
 Key = int
@@ -98,12 +97,8 @@ class Look:
         """By birth: the births that autograd added up, where one gradient comes from several users of a tensor."""
         self.again: set[int] = set()
         """Autograd's numbers of the nodes that a recomputation ran in."""
-        self.origins: list[int] = []
-        """What births were made of, flat: a birth's number as `~number`, then the births that its operator read."""
-        self.shrunk: dict[int, tuple[tuple[int, ...], Any]] = {}
-        """By birth: the shape that its operator read and the dimensions that it reduced."""
-        self.contracted: set[int] = set()
-        """Births of a matrix product that sums over the outermost dimension of both factors: gradients of weights."""
+        self.origins = Origins(self.live, self.refs)
+        """What births were made of."""
         self.samples = 0
         """The first dimension of what a loader yielded, the largest of the step; 0 for nothing yielded."""
         self.sample: tuple[int, ...] = ()
@@ -302,9 +297,9 @@ class Look:
             self._forward(number, operator, result, arguments)
         elif phase == RECOMPUTE:
             self._again.append(number)
-            self._comes_of(number, operator, arguments)
+            self.origins.add(number, operator, arguments)
         elif phase == BACKWARD:
-            self._comes_of(number, operator, arguments)
+            self.origins.add(number, operator, arguments)
             if self._engine and operator is _ADD and not torch.is_grad_enabled():
                 self.sums[number] = tuple(self._reads(one) for one in arguments[:2])
             if self._again:
@@ -344,7 +339,7 @@ class Look:
         if module:
             self.shapes[module] = result.shape
         read = [self._reads(one) for one in arguments if isinstance(one, torch.Tensor)]
-        self._comes_of(number, operator, arguments)
+        self.origins.add(number, operator, arguments)
         self.entered.update(self.fresh.intersection(read))
         if not module:
             if read and self.batch.issuperset(read):
@@ -354,27 +349,6 @@ class Look:
         if operator in self._countable:
             shapes = tuple(one.shape if isinstance(one, torch.Tensor) else one for one in arguments)
             self.flops.append(Flop(operator, module, shapes, result.shape))
-
-    def _comes_of(self, number: int, operator: Any, arguments: tuple[Any, ...]) -> None:
-        """What an operator read, for the question what grows with the batch (`scaling.py`). Adopts nothing."""
-        live, refs, keep = self.live, self.refs, self.origins.append
-        keep(~number)
-        for given in arguments:
-            for one in given if type(given) is list or type(given) is tuple else (given,):
-                if isinstance(one, torch.Tensor):
-                    try:
-                        found = live.get(_storage(one)._cdata)
-                    except (NotImplementedError, RuntimeError, TypeError):
-                        continue
-                    if found is not None and refs[found]() is not None:
-                        keep(found)
-        how = _FOLDS.get(operator)
-        if how is None:
-            how = _FOLDS[operator] = folding(operator)
-        if how == REDUCES and len(arguments) > 1:
-            self.shrunk[number] = (arguments[0].shape, arguments[1])
-        elif how == MULTIPLIES and contracts(*arguments[-2:]):
-            self.contracted.add(number)
 
     def _reads(self, tensor: Any) -> int:
         """The birth behind an operator's argument; one that was never seen was there before the step."""

@@ -10,20 +10,10 @@ from torch._ops import OpOverload
 NONE, NEW, ANY, SIZE, SHAPE = range(5)
 """What an operator may do: nothing new; one new tensor; anything; change a storage's size; nothing new, but its result
 says the shape of what a module made."""
-KEEPS, REDUCES, MULTIPLIES = range(3)
-"""What an operator may do to a dimension: nothing that needs a word here, reduce it, contract it in a matrix product."""
 known: dict[Any, int] = {}
 """By operator; below 0 for what is no ordinary operator."""
 _SHAPING = frozenset({"aten::view", "aten::_unsafe_view", "aten::permute", "aten::_reshape_alias", "aten::unflatten"})
 _RESIZING = frozenset({"aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"})
-_REDUCING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("sum", "nansum", "mean", "nanmean", "prod", "amax", "amin", "max", "min", "argmax", "argmin", "any", "all"),
-        *("var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm", "logsumexp", "median"),
-    )
-)
-_PRODUCTS = frozenset({"aten::mm", "aten::addmm"})
 _plain = {torch.Tensor: True, torch.nn.Parameter: True}
 _disabled = torch._C._disabled_torch_dispatch_impl
 
@@ -54,17 +44,3 @@ def _by_schema(schema: Any) -> int:
         written = any(one.alias_info.is_write for one in returned)
         return SHAPE if written or schema.name in _SHAPING else NONE
     return NEW if len(schema.returns) == 1 and str(returned[0].type) == "Tensor" else ANY
-
-
-def folding(func: Any) -> int:
-    """How an operator may lose a dimension of what it reads."""
-    name = getattr(getattr(func, "_schema", None), "name", "")
-    return REDUCES if name in _REDUCING else MULTIPLIES if name in _PRODUCTS else KEEPS
-
-
-def contracts(left: Any, right: Any) -> bool:
-    """Whether the product of two matrices sums over the outermost dimension of both: batches lie outermost in memory,
-    so such a product has lost theirs."""
-    if left.dim() != 2 or right.dim() != 2:
-        return False
-    return bool(left.stride(1) >= left.stride(0) and right.stride(0) >= right.stride(1))

@@ -21,12 +21,11 @@ its instants, the corners of the convex hull of (fixed bytes, bytes a sample).
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
-from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, RECOMPUTE, Birth
+from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, Birth
 from .replay import Course
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class Growth:
         """For each birth, whether it grows."""
         grows, ranks, look, births, shapes = self._grows, self._ranks, self._look, self._births, self._shapes
         self._begin()
-        for number, read in _origins(look.origins):
+        for number, read in look.origins:
             if ranks[number] >= INPUTS and self._is_born_growing(number, read):
                 grows[number] = True
                 shapes.add(births[number].shape)
@@ -176,10 +175,7 @@ class Growth:
 
     def _is_batched(self, shape: tuple[int, ...]) -> bool:
         """Whether the batch size stands where batches stand: first, or second where there are three or more."""
-        batch = self._batch
-        if not shape or (len(shape) == 2 and shape[0] == shape[1] == batch):
-            return False
-        return bool(shape[0] == batch or (len(shape) > 2 and shape[1] == batch))
+        return bool(shape) and (shape[0] == self._batch or (len(shape) > 2 and shape[1] == self._batch))
 
     def _is_born_growing(self, number: int, read: list[int]) -> bool:
         grows, births, batch = self._grows, self._births, self._batch
@@ -192,14 +188,17 @@ class Growth:
         count = prod(shape)
         if count % batch or count < batch:
             return False
-        if number in self._look.contracted:
+        contracted = self._look.origins.products.get(number)
+        if contracted:
             return bool(shape[0] == batch and _dims(shape) not in self._own)
+        if contracted is False and len(sources) == 1:
+            return True
         if birth.phase == BACKWARD:
             if self._is_of_a_parameter(birth, count, sources):
                 return False
         elif len(shape) == 1 and any(self._ranks[one] < 2 and births[one].shape == shape for one in read):
             return False
-        shrunk = self._look.shrunk.get(number)
+        shrunk = self._look.origins.shrunk.get(number)
         return shrunk is None or self._outlives(*shrunk)
 
     def _is_of_a_parameter(self, birth: Birth, count: int, sources: list[int]) -> bool:
@@ -242,10 +241,3 @@ def _kind(birth: Birth) -> tuple[Any, ...]:
 
 def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(size for size in shape if size > 1))
-
-
-def _origins(flat: list[int]) -> Any:
-    """(birth, what its operator read), in the order of the births."""
-    starts = [place for place, number in enumerate(flat) if number < 0]
-    for begin, end in pairwise([*starts, len(flat)]):
-        yield ~flat[begin], flat[begin + 1 : end]

@@ -44,6 +44,31 @@ class Trace(Wire, frozen=True, kw_only=True, tag="trace"):
     changes: int
 
 
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of a step: its instants as functions of the batch size, those that are the highest somewhere."""
+
+    phase: str
+    lines: Annotated[list[tuple[Count, Count]], msgspec.Meta(min_length=1)]
+    """(fixed bytes, bytes a sample), the least growth first."""
+
+
+class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
+    """What stays and what grows with the batch, as a deep look saw it. See `model.forecast`."""
+
+    device: str
+    step: int
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+    """Samples of one batch of the loader, of the largest where there were several."""
+    batches: int
+    """How many the loader yielded in the step."""
+    peak: Count
+    rounding: Count
+    """Bytes of the CUDA allocator's rounding at the peak; 0 elsewhere."""
+    sample_shape: list[Count]
+    """Of the first tensor that the loader yielded; empty where it is not known."""
+    phases: list[Envelope]
+
+
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Tensors alike. See `model.snapshot.TensorGroup`."""
 

@@ -13,6 +13,7 @@ import msgspec
 from memtop.protocol.base import Wire
 from memtop.protocol.deep import Lines as Lines
 from memtop.protocol.deep import Modules as Modules
+from memtop.protocol.deep import Scaling as Scaling
 from memtop.protocol.deep import Trace as Trace
 
 
@@ -143,7 +144,7 @@ class Bye(Wire, frozen=True, kw_only=True, tag="bye"):
     dropped: int
 
 
-Message = Hello | Model | Memory | Modules | Lines | Trace | Step | Event | Ack | Fault | Bye
+Message = Hello | Model | Memory | Modules | Lines | Trace | Scaling | Step | Event | Ack | Fault | Bye
 _decoder = msgspec.json.Decoder(Message)
 
 

@@ -20,6 +20,7 @@ from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.model.text import harmless
 from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
+from memtop.session.forecasts import Forecasts
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
@@ -44,7 +45,8 @@ class Session:
         self._env = dict(os.environ)
         self._lock = threading.RLock()
         self._changed: list[Callable[[], None]] = []
-        self._state = State(time.monotonic_ns())
+        self._forecasts = Forecasts()
+        self._state = State(time.monotonic_ns(), forecasts=self._forecasts)
         self._start_ns = time.monotonic_ns()
         self._recording = Recording()
         self._target: Target | CommandTarget | None = None
@@ -131,7 +133,7 @@ class Session:
         """
         with self._lock:
             model = [] if self._state.model is None else [self._state.model]
-            error = self._recording.add(path, [*model, *self._state.looks.records()])
+            error = self._recording.add(path, [*model, *self._state.looks.records(), *self._forecasts.records()])
         self._notify()
         return error
 
@@ -199,7 +201,8 @@ class Session:
             open_logs()
             with self._lock:
                 self._start_ns = time.monotonic_ns()
-                self._state = State(self._start_ns, self._state.devices.values())
+                self._forecasts.begin(None if around.manifest is None else around.manifest.name, around.settings)
+                self._state = State(self._start_ns, self._state.devices.values(), self._forecasts)
                 self._over.clear()
                 around.output, around.problem, around.stopped, around.pending = Output(), None, False, None
                 self._recording.begin(self._run(command))

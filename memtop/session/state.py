@@ -26,6 +26,7 @@ from memtop.model.snapshot import Phase
 from memtop.model.text import harmless, harmless_data
 from memtop.protocol import records as wire
 from memtop.session import looks
+from memtop.session.forecasts import Forecasts
 from memtop.session.holdings import Holdings
 from memtop.session.looks import Looks
 from memtop.session.marks import EVENT, Marks
@@ -41,8 +42,9 @@ _TIERS = frozenset({"counters", "graph", "saved", "deep"})
 class State:
     """One run of one target."""
 
-    def __init__(self, start_ns: int, before: Iterable[DeviceRecord] = ()) -> None:
-        """`start_ns` is the run's beginning on the monotonic clock; `before`: the devices as they were a moment ago."""
+    def __init__(self, start_ns: int, before: Iterable[DeviceRecord] = (), forecasts: Forecasts | None = None) -> None:
+        """`start_ns` is the run's beginning on the monotonic clock; `before`: the devices as they were a moment ago;
+        `forecasts`: what earlier runs of the session taught."""
         self._start_ns = start_ns
         self.phase = Phase.STARTING
         self.phase_since = 0.0
@@ -65,6 +67,7 @@ class State:
         self.taken: int | None = None
         """Deep looks so far."""
         self.looks = Looks()
+        self.forecasts = forecasts or Forecasts()
         self.marks = Marks()
         self.malformed = 0
         self._counters: dict[str, Counters | None] = {}
@@ -93,6 +96,8 @@ class State:
             return self._event(t, message)
         if isinstance(message, (wire.Modules, wire.Lines, wire.Trace)):
             return self._part(t, message)
+        if isinstance(message, wire.Scaling):
+            return [*self.forecasts.heard(t, message, self.now)]
         if isinstance(message, wire.Bye):
             self._bye = message
             self._cost(message)
@@ -228,7 +233,7 @@ class State:
             if read_at is not None:
                 self._holdings.read(sample.device, read_at)
             records.append(sample)
-        return records
+        return [*records, *self.forecasts.sampled(max((one.t for one in records), default=0.0), self.now)]
 
     def _step(self, t: float, message: wire.Step) -> list[Record]:
         seconds = message.seconds

@@ -91,6 +91,7 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         banner=_banner(state, around, t),
         pending=around.pending,
         deep=state.looks.newest(device),
+        forecast=state.forecasts.newest(device),
         tracked=state.marks.kept(),
         overhead_percent=state.overhead_percent,
         announced_seconds=state.announced_seconds,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from memtop.model import deep_records, record_base, records, specs
+from memtop.model import deep_records, forecast, forecast_record, record_base, records, specs
 from memtop.model.records import KINDS, VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -17,7 +17,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def log_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of one log line. Every key is required; unknown ones are allowed."""
     refs, definitions = msgspec.json.schema_components(list(KINDS.values()), ref_template="#/$defs/{name}")
-    meanings = _meanings(record_base, deep_records, records, specs)
+    meanings = _meanings(record_base, deep_records, forecast, forecast_record, records, specs)
     for name, definition in definitions.items():
         _complete(name, definition, meanings)
     return {

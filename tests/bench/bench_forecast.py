@@ -158,8 +158,10 @@ def main() -> None:
             words.append(f"{times}x {peak_at(lines, batch * times):,} ({error:+.2f} %)")
         print(f"{case.name:38} {batch:5} {known:15,}   {', '.join(words)}", flush=True)
     sizes = [abs(error) for error in errors]
-    print(f"{len(sizes)} forecasts: median error {statistics.median(sizes):.3f} %, worst {max(sizes):.2f} %, "
-          f"lowest {min(errors):+.2f} %")
+    print(
+        f"{len(sizes)} forecasts: median error {statistics.median(sizes):.3f} %, worst {max(sizes):.2f} %, "
+        f"lowest {min(errors):+.2f} %"
+    )
 
 
 if __name__ == "__main__":

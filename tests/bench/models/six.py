@@ -204,6 +204,4 @@ def gan() -> Training:
     return Training(TensorDataset(torch.randn(SAMPLES, 1, 32, 32)), step)
 
 
-BUILDS: dict[str, Callable[[], Training]] = {
-    one.__name__: one for one in (resnet18, unet, gpt, lstm, vit, gan)
-}
+BUILDS: dict[str, Callable[[], Training]] = {one.__name__: one for one in (resnet18, unet, gpt, lstm, vit, gan)}

@@ -1,0 +1,42 @@
+"""The `forecast` record: which batch size fits, and what that rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from memtop.model.forecast import Affine, Point
+from memtop.model.record_base import RecordBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRecord(RecordBase):
+    """The peak as a function of the batch size, and the largest batch that fits one device now. An estimate."""
+
+    kind: Literal["forecast"] = "forecast"
+    device: str
+    step: int
+    """The step that was looked at."""
+    batch_size: int
+    """The batch that it was watched with: samples of one batch as the loader yields it."""
+    sample_shape: list[int]
+    """The shape of one sample of the batch's first tensor, for which the forecast holds; empty where not known."""
+    fixed_bytes: int
+    """What stays whatever the batch, where the answer lies: of the function that is the highest at `max_batch_size`,
+    else at `batch_size`."""
+    bytes_per_sample: int
+    """What each sample adds there."""
+    phases: list[Affine]
+    """Tensor bytes of each phase as functions of the batch size; the peak is the highest of them."""
+    max_batch_size: int | None
+    """The largest batch whose forecast peak, with its error, is within the limit; `null` where nothing grows with the
+    batch or no limit is known, 0 where not even one sample fits."""
+    limit_bytes: int | None
+    """What tensors can have on this device now: all but what other processes and this one's own runtime (on CUDA its
+    context and the allocator's rounding) hold."""
+    error_bytes: int | None
+    """The error allowed for at `max_batch_size`."""
+    points: list[Point]
+    """Batch sizes whose peaks were measured, with what had been forecast for each, the smallest first."""
+    basis: str
+    """What it rests on, in words."""

@@ -1,0 +1,174 @@
+"""Which batch fits: what deep looks said of growth, held against the device as it is. Kept over a session's restarts.
+
+Runs that differ in the batch size alone are the same training: a look at one batch forecasts the next, and what is
+measured there teaches the error. Any other setting makes another training, which is remembered by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Final
+
+from memtop.model.forecast import Affine, Point, error_bytes, error_of, highest, max_batch, peak_at
+from memtop.model.forecast_record import ForecastRecord
+from memtop.model.records import MemoryRecord, Setting
+from memtop.model.text import harmless, one_line
+from memtop.protocol import records as wire
+
+_SAME: Final = frozenset({"batch_size", "steps", "seed", "learning_rate"})
+"""Settings that leave what a sample costs as it is."""
+_TAKEN: Final = ("runtime", "context", "other_processes")
+"""What tensors can't have."""
+_MOVED: Final = 0.02
+"""The limit moves with every sample of the device: a smaller share of it is no news."""
+
+Shape = tuple[int, ...]
+Now = Callable[[str], MemoryRecord | None]
+"""The newest memory record of a device."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """One deep look, as growth."""
+
+    t: float
+    rank: int
+    step: int
+    batch: int
+    batches: int
+    rounding: int
+    lines: tuple[Affine, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one training with samples of one shape."""
+
+    looks: dict[int, _Look] = field(default_factory=dict)
+    """By batch size, the newest."""
+    points: dict[int, Point] = field(default_factory=dict)
+
+    def add(self, look: _Look, peak: int) -> None:
+        """A deep look and its measured peak. The forecast for its batch was made from the nearest other one."""
+        others = [one for one in self.looks.values() if one.batch != look.batch]
+        nearest = min(others, key=lambda one: (abs(one.batch - look.batch), one.batch), default=None)
+        predicted = None if nearest is None else peak_at(nearest.lines, look.batch)
+        self.looks[look.batch] = look
+        self.points[look.batch] = Point(batch_size=look.batch, measured_bytes=peak, predicted_bytes=predicted)
+
+    @property
+    def best(self) -> _Look:
+        """The look at the largest batch: the nearest to the limit."""
+        return self.looks[max(self.looks)]
+
+
+class Forecasts:
+    """The forecasts of a session, for the training that runs."""
+
+    def __init__(self) -> None:
+        self._training: str = ""
+        self._fresh = False
+        """A run has begun whose log has not been told yet."""
+        self._known: dict[tuple[str, str], dict[Shape, _Known]] = {}
+        self._newest: dict[tuple[str, str], ForecastRecord] = {}
+        """By training and device."""
+
+    def begin(self, scenario: str | None, settings: Mapping[str, Setting]) -> None:
+        """A target starts with these settings."""
+        self._fresh = True
+        self._training = repr((scenario, sorted((name, one) for name, one in settings.items() if name not in _SAME)))
+
+    def newest(self, device: str) -> ForecastRecord | None:
+        """The forecast for a device; `None` before the first deep look of this training."""
+        return self._newest.get((self._training, device))
+
+    def records(self) -> list[ForecastRecord]:
+        """What a log that starts now is told."""
+        return [one for (training, _), one in self._newest.items() if training == self._training]
+
+    def heard(self, t: float, message: wire.Scaling, now: Now) -> list[ForecastRecord]:
+        """A deep look told of growth."""
+        device, lines = one_line(message.device, 20), _lines(message)
+        if not lines:
+            return []
+        look = _Look(t, message.rank, message.step, message.batch_size, message.batches, message.rounding, lines)
+        shapes = self._known.setdefault((self._training, device), {})
+        shapes.setdefault(tuple(message.sample_shape), _Known()).add(look, message.peak)
+        made = self._made(t, device, now)
+        self._newest[self._training, device], self._fresh = made, False
+        return [made]
+
+    def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
+        """A device was read: the limit may have moved. A record where the answer did."""
+        changed = []
+        for before in self.records():
+            made = self._made(t, before.device, now)
+            if made.limit_bytes is not None and (self._fresh or _moved(before, made)):
+                self._newest[self._training, before.device] = made
+                changed.append(made)
+        self._fresh = self._fresh and not changed
+        return changed
+
+    def _made(self, t: float, device: str, now: Now) -> ForecastRecord:
+        shapes = self._known[self._training, device]
+        shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
+        known = shapes[shape]
+        look, points = known.best, sorted(known.points.values(), key=lambda point: point.batch_size)
+        error = error_of(points)
+        limit = _limit(now(device), look.rounding)
+        most = None if limit is None else max_batch(look.lines, limit, error)
+        at = look.batch if most is None else most
+        line = highest(look.lines, at) or look.lines[0]
+        return ForecastRecord(
+            t=t,
+            rank=look.rank,
+            device=device,
+            step=look.step,
+            batch_size=look.batch,
+            sample_shape=list(shape),
+            fixed_bytes=line.fixed_bytes,
+            bytes_per_sample=line.bytes_per_sample,
+            phases=list(look.lines),
+            max_batch_size=most,
+            limit_bytes=limit,
+            error_bytes=None if most is None else error_bytes(look.lines, at, error),
+            points=points,
+            basis=_basis(known, shape, len(shapes), error),
+        )
+
+
+def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
+    return tuple(
+        Affine(phase=harmless(one.phase, 20), fixed_bytes=fixed, bytes_per_sample=grows)
+        for one in message.phases
+        for fixed, grows in one.lines
+    )
+
+
+def _limit(now: MemoryRecord | None, rounding: int) -> int | None:
+    """What tensors can have: what is free, what they have, and what the allocator keeps for them."""
+    if now is None or now.device_total is None or now.bytes.get("free") is None:
+        return None
+    return max(0, now.device_total - rounding - sum(now.bytes.get(name) or 0 for name in _TAKEN))
+
+
+def _moved(before: ForecastRecord, after: ForecastRecord) -> bool:
+    """Whether the limit is another, by more than what it trembles."""
+    if before.limit_bytes is None or after.limit_bytes is None:
+        return before.limit_bytes != after.limit_bytes
+    return abs(after.limit_bytes - before.limit_bytes) > _MOVED * max(1, before.limit_bytes)
+
+
+def _basis(known: _Known, shape: Shape, shapes: int, error: float) -> str:
+    look, batches = known.best, sorted(known.points)
+    words = f"deep look{'s' * (len(batches) > 1)} at batch {', '.join(map(str, batches[-4:]))}"
+    if look.batches > 1:
+        words += f" (the largest of {look.batches} batches a step)"
+    if shape:
+        words += f", samples of {'×'.join(map(str, shape))}"
+    if shapes > 1:
+        words += f", the largest of {shapes} shapes seen"
+    taught = any(point.predicted_bytes is not None for point in known.points.values())
+    return words + f"; error ± {100 * error:.1f} %, " + ("as measured" if taught else "not measured yet")
