@@ -24,6 +24,8 @@ from collections import Counter
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
 from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, Birth
 from .replay import Course
@@ -185,6 +187,8 @@ class Growth:
         if not sources:
             known = birth.phase == BACKWARD and shape in self._shapes and _dims(shape) not in self._own
             return not read and (known or self._is_batched(shape))
+        if len(shape) == 1 and birth.dtype is torch.uint8 and birth.phase != BACKWARD:
+            return True  # A library's workspace (oneDNN's of an LSTM): bytes without form, padded.
         count = prod(shape)
         if count % batch or count < batch:
             return False

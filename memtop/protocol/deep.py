@@ -48,8 +48,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of a step: its instants as functions of the batch size, those that are the highest somewhere."""
 
     phase: str
-    lines: Annotated[list[tuple[Count, Count]], msgspec.Meta(min_length=1)]
-    """(fixed bytes, bytes a sample), the least growth first."""
+    lines: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]]
+    """[fixed bytes, bytes a sample] each, the least growth first."""
 
 
 class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):

@@ -99,7 +99,7 @@ class Looker:
         self._ours.link = self._ours._probe._link = Asking()  # type: ignore[assignment]
 
     def look(self, case: Case, batch: int) -> tuple[int, list[Affine]]:
-        """(measured peak, the affine functions of all phases) at this batch, forecast by the look at the second step."""
+        """(measured peak, the affine functions of all phases as the look at the second step has them) at this batch."""
         gc.collect()
         self._ours.ask()
         probe, link = self._ours._probe, self._ours.link

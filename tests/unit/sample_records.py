@@ -14,6 +14,8 @@ from memtop.model.deep_records import (
     ModulesRecord,
     TraceRecord,
 )
+from memtop.model.forecast import Affine, Point
+from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import (
     DeviceProcess,
     DeviceRecord,
@@ -192,6 +194,28 @@ def trace(t: float = 2.5, step: int = 2) -> TraceRecord:
     )
 
 
+def forecast(t: float = 2.6, step: int = 2, **changes: Any) -> ForecastRecord:
+    """The CNN of the oracles' table, held against a GiB."""
+    lines = [
+        Affine(phase="backward", fixed_bytes=1_455_864, bytes_per_sample=684_040),
+        Affine(phase="optimizer", fixed_bytes=2_418_932, bytes_per_sample=12_296),
+    ]
+    fields: dict[str, Any] = {
+        "device": "cpu",
+        "batch_size": 64,
+        "sample_shape": [3, 32, 32],
+        "fixed_bytes": 1_455_864,
+        "bytes_per_sample": 684_040,
+        "phases": lines,
+        "max_batch_size": 1552,
+        "limit_bytes": 1 << 30,
+        "error_bytes": 10_630_860,
+        "points": [Point(batch_size=64, measured_bytes=45_234_424)],
+        "basis": "deep look at batch 64",
+    }
+    return ForecastRecord(t=t, step=step, **(fields | changes))
+
+
 def all_kinds() -> list[Record]:
     model = ModelRecord(
         t=1.0,
@@ -207,4 +231,4 @@ def all_kinds() -> list[Record]:
     process = DeviceProcess(pid=1, name=None, bytes=None, ours=True)
     device = DeviceRecord(t=1.5, device="cpu", utilization=12.5, per_core=[1.0, 2.0], processes=[process])
     event = EventRecord(t=3.5, name="warning", message="slow", data={"why": ["x", 1]})
-    return [run(), model, device, memory(), modules(), lines(), trace(), step(), event, end()]
+    return [run(), model, device, memory(), modules(), lines(), trace(), forecast(), step(), event, end()]

@@ -38,6 +38,18 @@ BUILT: dict[str, dict[str, Any]] = {
     "modules": wire.modules(told(sample.modules())),
     "lines": wire.lines(told(sample.lines())),
     "trace": wire.trace(told(sample.trace())),
+    "scaling": wire.scaling(
+        {
+            "device": "cpu",
+            "step": 2,
+            "batch_size": 64,
+            "batches": 1,
+            "peak": 45_234_424,
+            "rounding": 0,
+            "sample_shape": [3, 32, 32],
+            "phases": [{"phase": "backward", "lines": [[1_455_864, 684_040]]}],
+        }
+    ),
 }
 
 
@@ -98,7 +110,9 @@ def fields(kind: str) -> set[str]:
 
 def test_every_record_decodes_and_has_exactly_the_fields(link: Link) -> None:
     told = {"hello", "model", "memory", "step", "ack", "fault", "bye"}
-    assert {record["kind"] for record in link.sent} - {"modules", "lines", "trace"} == told, "no event: nothing failed"
+    assert {record["kind"] for record in link.sent} - {"modules", "lines", "trace", "scaling"} == told, (
+        "no event: nothing failed"
+    )
     for record in [*link.sent, *BUILT.values()]:
         decoded = records.decode(json.dumps(record, allow_nan=False).encode())
         assert set(record) == fields(record["kind"])
@@ -116,7 +130,7 @@ def test_every_record_of_a_real_deep_look_decodes_and_has_exactly_the_fields() -
 
     step()
     found = Driver(optimizer, modules=modules_of(model)).look(step).records
-    assert {record["kind"] for record in found} == {"memory", "modules", "lines", "trace"}
+    assert {record["kind"] for record in found} == {"memory", "modules", "lines", "trace", "scaling"}
     state = State(found[0]["t_ns"])
     for record in found:
         line = json.dumps(record, allow_nan=False).encode()

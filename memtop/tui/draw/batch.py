@@ -8,6 +8,7 @@ from memtop.model import units
 from memtop.model.records import InputTensor, ModelRecord, StepRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
+from memtop.tui.draw import forecast
 from memtop.tui.draw.bar import share_out
 from memtop.tui.draw.cells import Row, join
 from memtop.tui.draw.panel import panel
@@ -23,13 +24,26 @@ _PHASES = (
     ("other", "other_processes"),
 )
 """A step's phases in their order, each in the colour of the category it makes."""
+_LEAST_HEIGHT = 10
+"""Rows of a panel that has a curve: its inputs and its forecast stay above it."""
+_CURVE_ROWS = 9
 _SHORT = {"forward": "fwd", "backward": "bwd", "optimizer": "opt"}
 
 
 def batch(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """The framed panel."""
     rows = [row for _, row in lines(snapshot, width - 4, view)]
+    if snapshot.forecast is not None and height >= _LEAST_HEIGHT:
+        spare = min(_CURVE_ROWS, max(forecast.LEAST_ROWS, height - 2 - len(rows)))
+        drawn = forecast.curve(snapshot.forecast, width - 4, spare, view)
+        rows = rows[: height - 2 - len(drawn)] + drawn
     return panel(_title(snapshot, view), _aside(snapshot, view), rows, width, height, view.palette)
+
+
+def wanted(snapshot: Snapshot, width: int, view: View) -> int:
+    """Rows that the framed panel would fill: its lines, and a curve where there is an answer to draw."""
+    drawn = snapshot.forecast is not None and bool(forecast.curve(snapshot.forecast, width - 4, 8, view))
+    return len(lines(snapshot, width - 4, view)) + 2 + _CURVE_ROWS * drawn
 
 
 def batch_size(snapshot: Snapshot) -> int | None:
@@ -62,6 +76,8 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     """(what it tells, row) from the most to the least wanted."""
     palette = view.palette
     found: list[tuple[str, Row]] = [("inputs", row) for row in _inputs(snapshot, width, view)]
+    if snapshot.forecast is not None:
+        found += forecast.lines(snapshot.forecast, batch_size(snapshot), width, view)
     found.append(("pace", _pace(snapshot, width, palette)))
     phased = snapshot.phased or snapshot.step
     if phased is not None:

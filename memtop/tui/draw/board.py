@@ -8,6 +8,7 @@ from memtop.model import units
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import batch as batch_panel
+from memtop.tui.draw import forecast
 from memtop.tui.draw import machine as machine_panel
 from memtop.tui.draw.cells import Row, beside, cut, fit, join, to_ascii, wrap
 from memtop.tui.draw.facts import best
@@ -103,7 +104,9 @@ def _batch_line(snapshot: Snapshot, width: int, view: View) -> Row:
     palette = view.palette
     size, total = batch_panel.batch_size(snapshot), batch_panel.input_bytes(snapshot.model)
     parts = [[Segment("batch  ", palette["dim"]), Segment(units.number(size), palette["strong"])]]
-    if total is not None and size:
+    if snapshot.forecast is not None:
+        parts += forecast.answer(snapshot.forecast, view)[:2]
+    elif total is not None and size:
         parts += [[Segment(f"{units.size(round(total / size), view.unit)} a sample", palette["text"])]]
     if snapshot.model is not None and snapshot.model.inputs:
         parts += [[Segment(batch_panel.shape(snapshot.model.inputs[0]), palette["text"])]]
@@ -123,7 +126,7 @@ def _medium(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     rows = memory(snapshot, width, top, view)
     rest = height - top
     aside = max(50, width * 9 // 20)
-    wanted = len(batch_panel.lines(snapshot, aside - 4, view)) + 2
+    wanted = batch_panel.wanted(snapshot, aside, view)
     first = max(rest // 2, min(wanted, rest - 7)) if not snapshot.gpus else min(rest - 6, max(7, rest // 2))
     left_width = width - aside
     # Two lines of output stay; of the rest the step takes the larger part, since it is read in detail.
@@ -146,9 +149,7 @@ def _wide(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     inside = _one_step(snapshot, first, height_left * 3 // 5, view)
     graph = history(snapshot, first, height_left - len(inside), view) + inside
     graph += output(snapshot, first, rest - len(graph), view) if snapshot.gpus else []
-    middle = batch_panel.batch(
-        snapshot, third, min(len(batch_panel.lines(snapshot, third - 4, view)) + 2, rest // 2), view
-    )
+    middle = batch_panel.batch(snapshot, third, min(batch_panel.wanted(snapshot, third, view), rest // 2), view)
     middle += moments(snapshot, third, min(MOMENT_ROWS, rest - len(middle) - 3), view)
     middle += _most(snapshot, third, rest - len(middle), view)
     middle += _lesson(snapshot, third, rest - len(middle), view)

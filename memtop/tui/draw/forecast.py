@@ -1,0 +1,122 @@
+"""Which batch fits: the answer in words, forecast and measurement side by side, and the peak over the batch size."""
+
+from __future__ import annotations
+
+from math import log
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.forecast import Point, peak_at
+from memtop.model.forecast_record import ForecastRecord
+from memtop.tui.draw.cells import Row, cut, join, put, right
+from memtop.tui.palette import Palette
+from memtop.tui.view import View
+
+LEAST_ROWS = 5
+"""A curve of fewer rows says nothing."""
+
+
+def answer(record: ForecastRecord, view: View) -> list[Row]:
+    """The parts of the first line: the largest batch, bytes a sample, the limit."""
+    palette = view.palette
+    per_sample = [
+        Segment(units.size(record.bytes_per_sample, view.unit), palette["text"]),
+        Segment(" a sample", palette["dim"]),
+    ]
+    limit = [Segment("limit ", palette["dim"]), Segment(units.size(record.limit_bytes, view.unit), palette["text"])]
+    return [fits(record, palette), per_sample, limit]
+
+
+def fits(record: ForecastRecord, palette: Palette) -> Row:
+    """`fits up to ~ 1,792`; an answer that there is none says why."""
+    if record.max_batch_size is None:
+        why = "limit not known yet" if record.limit_bytes is None else "no bound: nothing grows with the batch"
+        return [Segment(why, palette["dim"])]
+    if record.max_batch_size == 0:
+        return [Segment("not even one sample fits", palette["bad"])]
+    return [Segment("fits up to ~ ", palette["dim"]), Segment(units.number(record.max_batch_size), palette["strong"])]
+
+
+def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> list[tuple[str, Row]]:
+    """(what it tells, row): the answer, then the batch in use as it was forecast and as it was measured."""
+    palette, separator = view.palette, Segment(" · ", view.palette["faint"])
+    first = join(answer(record, view), width - 9, separator)
+    found = [("fits", [Segment("forecast ", palette["dim"]), *first])]
+    if (beside := _beside(record, batch, view)) is not None:
+        found.append(("beside", [Segment("         ", palette["dim"]), *join(beside, width - 9, separator)]))
+    return found
+
+
+def _beside(record: ForecastRecord, batch: int | None, view: View) -> list[Row] | None:
+    """Forecast and measurement of the batch in use; `None` where it is the one that all rests on."""
+    if batch is None:
+        return None
+    palette = view.palette
+    point = next((one for one in record.points if one.batch_size == batch), None)
+    if point is None:
+        words = f"batch {batch:,}: ~ {units.size(peak_at(record.phases, batch), view.unit)}"
+        return [[Segment(words, palette["text"])], [Segment("not measured yet", palette["dim"])]]
+    if point.predicted_bytes is None:
+        return None
+    return [
+        [Segment(f"batch {batch:,}: ~ {units.size(point.predicted_bytes, view.unit)}", palette["text"])],
+        [Segment(f"measured {units.size(point.measured_bytes, view.unit)}", palette["strong"])],
+        [Segment(_difference(point), palette["dim"])],
+    ]
+
+
+def _difference(point: Point) -> str:
+    share = 100 * ((point.predicted_bytes or 0) / point.measured_bytes - 1) if point.measured_bytes else 0.0
+    return "exact" if point.predicted_bytes == point.measured_bytes else f"{share:+.2f} %"
+
+
+def curve(record: ForecastRecord, width: int, height: int, view: View) -> list[Row]:
+    """The peak over the batch size, both doubling evenly: `●` measured, `─` the limit, `▲` the answer below it.
+
+    Nothing where there is no answer to draw, or no room.
+    """
+    if height < LEAST_ROWS or width < 30 or not record.max_batch_size or not record.limit_bytes:
+        return []
+    palette, rows = view.palette, height - 1
+    label = 10 if view.unit == "auto" else 15
+    plot = width - label
+    most = max([record.max_batch_size, 2, *(point.batch_size for point in record.points)])
+    high = max([record.limit_bytes, *(point.measured_bytes for point in record.points)])
+    low = min(peak_at(record.phases, 1), high - 1)
+    ends = Segment(" " * label), Segment(" " * plot)
+    grid: list[Row] = [list(ends) for _ in range(rows)]
+    limit = _place(record.limit_bytes, low, high, rows)
+    grid[rows - 1 - limit] = put(grid[rows - 1 - limit], label, "─" * plot, palette["warn"])
+    for x in range(plot):
+        y = _place(peak_at(record.phases, round(most ** (x / (plot - 1)))), low, high, rows)
+        grid[rows - 1 - y] = put(grid[rows - 1 - y], label + x, "•", palette["accent"])
+    for point in record.points:
+        x, y = _place(point.batch_size, 1, most, plot), _place(point.measured_bytes, low, high, rows)
+        grid[rows - 1 - y] = put(grid[rows - 1 - y], label + x, "●", palette["strong"])
+    for y, count in ((limit, record.limit_bytes), (0, low)):
+        text = right(units.size(count, view.unit), label - 1) + " "
+        grid[rows - 1 - y] = put(grid[rows - 1 - y], 0, text, palette["faint"])
+    return [*grid, _scale(record, most, label, plot, palette)]
+
+
+def _place(value: int, low: int, high: int, cells: int) -> int:
+    """The cell of a value on a scale that doubles evenly, 0 for `low` and below, the last for `high`."""
+    low = max(1, low)
+    span = log(max(high, low + 1) / low)
+    return max(0, min(cells - 1, round((cells - 1) * log(max(value, low) / low) / span)))
+
+
+def _scale(record: ForecastRecord, most: int, label: int, plot: int, palette: Palette) -> Row:
+    """Batch sizes under the curve: 1, those measured, and the answer at its place."""
+    row: Row = [Segment(" " * (label + plot))]
+    row = put(row, label, "1", palette["faint"])
+    taken = label + 2
+    top = f"▲ {record.max_batch_size:,}"
+    end = min(label + _place(record.max_batch_size or 0, 1, most, plot), label + plot - len(top))
+    for point in record.points:
+        words, start = f"{point.batch_size:,}", label + _place(point.batch_size, 1, most, plot)
+        if start >= taken and start + len(words) < end:
+            row = put(row, start, words, palette["dim"])
+            taken = start + len(words) + 1
+    return put(row, max(label, end), cut(top, plot), palette["strong"])
