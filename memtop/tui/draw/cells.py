@@ -21,7 +21,7 @@ _ASCII: Final = str.maketrans(
         **dict.fromkeys("█▇▆■●", "#"),
         **dict.fromkeys("▅▄▃", "="),
         **dict.fromkeys("▂▁", "_"),
-        **dict.fromkeys("·□○", "."),
+        **dict.fromkeys("·□○•", "."),
         "—": "-",
         "…": "~",
         "×": "x",
