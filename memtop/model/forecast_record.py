@@ -19,6 +19,9 @@ class ForecastRecord(RecordBase):
     """The step that was looked at."""
     batch_size: int
     """The batch that it was watched with: samples of one batch as the loader yields it."""
+    batches: int
+    """How many batches the loader yielded in that step. Every batch size here is of one of them: under gradient
+    accumulation what a step trains on is that many times as much."""
     sample_shape: list[int]
     """The shape of one sample of the batch's first tensor, for which the forecast holds; empty where not known."""
     fixed_bytes: int

@@ -6,14 +6,14 @@ measured there teaches the error. Any other setting makes another training, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
 from memtop.model.forecast import Affine, Point, error_bytes, error_of, highest, max_batch, peak_at
 from memtop.model.forecast_record import ForecastRecord
-from memtop.model.records import MemoryRecord, Setting
+from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
 from memtop.protocol import records as wire
 
@@ -74,11 +74,19 @@ class Forecasts:
         self._known: dict[tuple[str, str], dict[Shape, _Known]] = {}
         self._newest: dict[tuple[str, str], ForecastRecord] = {}
         """By training and device."""
+        self._seen: dict[str, Shape] = {}
+        """By training, the largest sample of any batch."""
 
     def begin(self, scenario: str | None, settings: Mapping[str, Setting]) -> None:
         """A target starts with these settings."""
         self._fresh = True
         self._training = repr((scenario, sorted((name, one) for name, one in settings.items() if name not in _SAME)))
+
+    def saw(self, inputs: Sequence[InputTensor]) -> None:
+        """A batch of these tensors was seen in a watched step, not necessarily by a deep look."""
+        shape = tuple(inputs[0].shape[1:]) if inputs else ()
+        if prod(shape) > prod(self._seen.get(self._training, ())):
+            self._seen[self._training] = shape
 
     def newest(self, device: str) -> ForecastRecord | None:
         """The forecast for a device; `None` before the first deep look of this training."""
@@ -127,6 +135,7 @@ class Forecasts:
             device=device,
             step=look.step,
             batch_size=look.batch,
+            batches=look.batches,
             sample_shape=list(shape),
             fixed_bytes=line.fixed_bytes,
             bytes_per_sample=line.bytes_per_sample,
@@ -135,8 +144,14 @@ class Forecasts:
             limit_bytes=limit,
             error_bytes=None if most is None else error_bytes(look.lines, at, error),
             points=points,
-            basis=_basis(known, shape, len(shapes), error),
+            basis=_basis(known, shape, len(shapes), error) + self._larger(shape),
         )
+
+    def _larger(self, shape: Shape) -> str:
+        seen = self._seen.get(self._training, ())
+        if not shape or prod(seen) <= prod(shape):
+            return ""
+        return f"; samples of {'×'.join(map(str, seen))} were seen, too, which need more"
 
 
 def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
@@ -155,7 +170,9 @@ def _limit(now: MemoryRecord | None, rounding: int) -> int | None:
 
 
 def _moved(before: ForecastRecord, after: ForecastRecord) -> bool:
-    """Whether the limit is another, by more than what it trembles."""
+    """Whether it says something else, or the limit is another by more than what it trembles."""
+    if before.basis != after.basis:
+        return True
     if before.limit_bytes is None or after.limit_bytes is None:
         return before.limit_bytes != after.limit_bytes
     return abs(after.limit_bytes - before.limit_bytes) > _MOVED * max(1, before.limit_bytes)

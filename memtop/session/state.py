@@ -163,6 +163,7 @@ class State:
             optimizers=[harmless(one, 60) for one in message.optimizers],
             inputs=inputs,
         )
+        self.forecasts.saw(inputs)
         return [self.model]
 
     def _memory(self, t: float, message: wire.Memory) -> list[Record]:

@@ -65,6 +65,14 @@ def test_forecast_and_measurement_stand_side_by_side() -> None:
     assert len(said(sample.forecast(points=TAUGHT), 64)) == 1, "nothing was forecast for the first"
 
 
+def test_under_gradient_accumulation_a_batch_is_one_of_several() -> None:
+    record = sample.forecast(points=TAUGHT, batches=4)
+    first, second = said(record, 512)
+    assert "fits up to ~ 1,552 × 4" in first
+    assert second.strip().startswith("batch 128:")
+    assert len(said(record, 513)) == 1
+
+
 def test_the_curve_has_its_points_its_limit_and_its_answer() -> None:
     rows = texts(forecast.curve(sample.forecast(points=TAUGHT), 60, 9, View()))
     assert len(rows) == 9

@@ -203,6 +203,7 @@ def forecast(t: float = 2.6, step: int = 2, **changes: Any) -> ForecastRecord:
     fields: dict[str, Any] = {
         "device": "cpu",
         "batch_size": 64,
+        "batches": 1,
         "sample_shape": [3, 32, 32],
         "fixed_bytes": 1_455_864,
         "bytes_per_sample": 684_040,

@@ -8,7 +8,7 @@ from typing import Any
 from memtop.model.categories import CPU
 from memtop.model.forecast import peak_at
 from memtop.model.forecast_record import ForecastRecord
-from memtop.model.records import DeviceRecord, MemoryRecord
+from memtop.model.records import DeviceRecord, InputTensor, MemoryRecord
 from memtop.protocol import records as wire
 from memtop.session.forecasts import Forecasts
 from memtop.session.state import State
@@ -129,6 +129,16 @@ def test_the_largest_samples_seen_are_forecast() -> None:
     assert made.sample_shape == [128]
     assert made.bytes_per_sample == 10_000
     assert "largest of 2 shapes" in made.basis
+
+
+def test_larger_samples_than_those_looked_at_are_told() -> None:
+    known = started()
+    heard(known, scaling(), device())
+    known.saw([InputTensor(shape=[64, 3, 32, 32], dtype="float32", bytes=786_432)])
+    assert known.sampled(3.0, lambda _: device()) == []
+    known.saw([InputTensor(shape=[64, 3, 48, 48], dtype="float32", bytes=1_769_472)])
+    (told,) = known.sampled(4.0, lambda _: device())
+    assert "samples of 3×48×48 were seen, too" in told.basis
 
 
 def test_what_does_not_grow_has_no_answer_and_hostile_words_are_made_harmless() -> None:

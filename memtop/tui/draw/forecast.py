@@ -35,7 +35,9 @@ def fits(record: ForecastRecord, palette: Palette) -> Row:
         return [Segment(why, palette["dim"])]
     if record.max_batch_size == 0:
         return [Segment("not even one sample fits", palette["bad"])]
-    return [Segment("fits up to ~ ", palette["dim"]), Segment(units.number(record.max_batch_size), palette["strong"])]
+    each = f" × {record.batches}" if record.batches > 1 else ""
+    words = f"{units.number(record.max_batch_size)}{each}"
+    return [Segment("fits up to ~ ", palette["dim"]), Segment(words, palette["strong"])]
 
 
 def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> list[tuple[str, Row]]:
@@ -49,10 +51,13 @@ def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> 
 
 
 def _beside(record: ForecastRecord, batch: int | None, view: View) -> list[Row] | None:
-    """Forecast and measurement of the batch in use; `None` where it is the one that all rests on."""
-    if batch is None:
+    """Forecast and measurement of the batch in use; `None` where it is the one that all rests on.
+
+    `batch` is what a step trains on: several batches of the loader under gradient accumulation.
+    """
+    if batch is None or batch % record.batches:
         return None
-    palette = view.palette
+    batch, palette = batch // record.batches, view.palette
     point = next((one for one in record.points if one.batch_size == batch), None)
     if point is None:
         words = f"batch {batch:,}: ~ {units.size(peak_at(record.phases, batch), view.unit)}"
