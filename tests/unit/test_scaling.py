@@ -65,11 +65,23 @@ class Noisy(nn.Module):
         return self.layers(torch.randn(len(x), 16))
 
 
+class Sliced(nn.Module):
+    """Uses half of a weight: the gradient of that half has the shape of no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.head = nn.Linear(64, 1024), nn.Linear(512, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(functional.linear(x, self.wide.weight[:512])))
+
+
 SHAPES: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "perceptron": (perceptron, lambda batch: torch.randn(batch, 64)),
     "convolutions": (convolutions, lambda batch: torch.randn(batch, 1, 8, 8)),
     "attention": (Attending, lambda batch: torch.randint(0, 32, (batch, 8))),
     "recurrent": (Recurrent, lambda batch: torch.randn(batch, 12, 8)),
+    "slice": (Sliced, lambda batch: torch.randn(batch, 64)),
     "noise": (Noisy, lambda batch: torch.randn(batch, 16)),
 }
 
@@ -107,6 +119,27 @@ def test_a_look_forecasts_the_peak_at_other_batches(name: str, batch: int) -> No
         truth = look(name, batch * times)["peak"]
         most = 1.09 if name == "recurrent" else 1.01  # oneDNN pads its workspace, the more so the smaller it is.
         assert 0.99 * truth <= peak(found, batch * times) <= most * truth
+
+
+def test_without_a_loader_the_largest_input_says_the_batch() -> None:
+    def look(batch: int) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 10))
+        optimizer = torch.optim.Adam(model.parameters())
+        driver = Driver(optimizer, modules=modules_of(model))
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(model(torch.randn(batch, 32)), torch.randint(0, 10, (batch,))).backward()
+            optimizer.step()
+
+        step()
+        return driver.look(step).one("scaling")
+
+    found = look(64)
+    assert found["batch_size"] == 64
+    assert peak(found, 64) == found["peak"]
+    assert peak(found, 512) == look(512)["peak"]
 
 
 def test_phases_are_told_apart_and_parameters_never_grow() -> None:
