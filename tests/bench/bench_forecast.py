@@ -60,10 +60,10 @@ def scenario(name: str, batch: int, *more: str) -> Case:
 
 
 def model(name: str, batch: int) -> Case:
-    """One of `models/six.py`."""
+    """One of `models/varied.py`."""
 
     def train(size: int) -> None:
-        from six import BUILDS  # type: ignore[attr-defined]
+        from varied import BUILDS
 
         torch.manual_seed(0)
         training = BUILDS[name]()
