@@ -75,8 +75,7 @@ class Found:
         """Everything, in the order in which the monitor expects it: for each device its moments, peak, and the rest.
         `counters` are the allocator's by device and moment (`cuda:0 forward_end`)."""
         sent = []
-        batch = batch_of(self)
-        growing = Growth(self, batch).births() if batch else []
+        growth = self._growth()
         for made in self.courses:
             told = sorted({*notes, *self.notes, *([] if made.played else [UNSEEN])})
             for name, (at, count) in made.moments.items():
@@ -91,9 +90,21 @@ class Found:
             sent.append(wire.modules(self._facts(made) | modules(self, made)))
             sent.append(wire.lines(self._facts(made) | lines(self, made)))
             sent.append(wire.trace(self._facts(made) | self._trace(made)))
-            if batch:
-                sent.append(wire.scaling(self._facts(made) | scaling(self, made, batch, growing)))
+            if made.device in growth:
+                sent.append(wire.scaling(self._facts(made) | growth[made.device]))
         return sent
+
+    def _growth(self) -> dict[str, dict[str, Any]]:
+        """By device what grows with the batch. A forecast that can't be made spoils nothing of the look."""
+        try:
+            batch = batch_of(self)
+            if not batch:
+                return {}
+            growing = Growth(self, batch).births()
+            return {made.device: scaling(self, made, batch, growing) for made in self.courses}
+        except Exception as error:
+            self.notes.add(f"no forecast: {type(error).__name__}: {error}")
+            return {}
 
     def _facts(self, made: Course) -> dict[str, Any]:
         return {"device": made.device, "step": self.step}

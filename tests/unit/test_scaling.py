@@ -142,6 +142,22 @@ def test_without_a_loader_the_largest_input_says_the_batch() -> None:
     assert peak(found, 512) == look(512)["peak"]
 
 
+def test_a_forecast_that_fails_spoils_nothing_of_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memtop.probe.found.batch_of", lambda found: 1 // 0)
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).sum().backward()
+        optimizer.step()
+
+    step()
+    seen = Driver(optimizer, modules=modules_of(model)).look(step)
+    assert "scaling" not in {one["kind"] for one in seen.records}
+    assert any("no forecast: ZeroDivisionError" in note for note in seen.memory("peak")["notes"])
+
+
 def test_phases_are_told_apart_and_parameters_never_grow() -> None:
     found = look("perceptron", 64)
     by_phase = {one["phase"]: one["lines"] for one in found["phases"]}
