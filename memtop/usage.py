@@ -75,6 +75,21 @@ class Number(_Type):
         return number
 
 
+class Size(_Type):
+    """Bytes: `512MiB`, `8GiB`, `24GB`, or a number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click."""
+        from memtop.model.units import parse_size
+
+        try:
+            return value if isinstance(value, int) else parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Device(_Type):
     """`cpu`, `cuda:N`, `mps` or `auto`. Whether it is there, the training's own torch finds out."""
 
@@ -157,9 +172,10 @@ class MemtopGroup(click.Group):
 
 
 class CommandWithWords(click.Command):
-    """`memtop run`: a person's words after our own options."""
+    """`memtop run` and its like: a person's words after our own options."""
 
-    examples = (
+    usage_words = "[OPTIONS] [--] COMMAND..."
+    examples: tuple[tuple[str, str], ...] = (
         ("memtop run train.py --lr 0.1", "a script, live"),
         ("memtop run -m package.train", "a module"),
         ("memtop run --log run.jsonl -- bash job.sh", "any command that trains"),
@@ -168,7 +184,7 @@ class CommandWithWords(click.Command):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """With the word that parts ours from theirs."""
-        formatter.write_usage("memtop run", "[OPTIONS] [--] COMMAND...")
+        formatter.write_usage(f"memtop {self.name}", self.usage_words)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, then the options by section."""

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-NAMES: Final = ("run", "specs", "scenarios", "replay", "compare", "report", "doctor", "schema", "completion")
+NAMES: Final = ("run", "fit", "specs", "scenarios", "replay", "compare", "report", "doctor", "schema", "completion")
 """In the order of the help. Each is a module of this package."""

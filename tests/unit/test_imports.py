@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "memtop.session": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.headless": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.report": {"msgspec"},
+    "memtop.fit": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.doctor": {"msgspec", "psutil", "pynvml", "archspec"},
     "memtop.tui": {"msgspec", "psutil", "pynvml", "archspec", "textual", "rich", "click", "multiprocessing"},
 }

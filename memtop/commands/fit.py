@@ -1,0 +1,177 @@
+"""`memtop fit`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from memtop.commands.scenario import of_scenario, options
+from memtop.commands.watching import END, HOW, OUT, Command, option, python_at, said
+from memtop.terminal import print_json, print_text
+from memtop.usage import CommandWithWords, Number, Refused, Size
+
+if TYPE_CHECKING:
+    from memtop.fit import Finding, Plan
+    from memtop.model.search import Search
+
+_WHAT: Final = "What has to fit"
+_WATCHED: Final = {"interval": 0.5, "overhead": 1.0, "duration": None, "logs": (), "trace_steps": False}
+
+
+def _number(
+    name: str, *, section: str, low: int = 1, default: int | None = None, help: str
+) -> Callable[[Command], Command]:
+    words = help if default is None else f"{help} [default: {default}]"
+    return option(name, section=section, metavar="N", type=_Whole(min=low), default=default, help=words)
+
+
+class _Whole(click.IntRange):
+    """A whole number; the help does not repeat its range."""
+
+    def _describe_range(self) -> str:
+        return ""
+
+
+class FitCommand(CommandWithWords):
+    """`memtop fit` takes a scenario's options, or a person's words."""
+
+    usage_words = "[OPTIONS] [--] [COMMAND...]"
+    examples = (
+        ("memtop fit --scenario cnn --memory 512MiB", "a built-in training"),
+        ("memtop fit --flag --batch-size -- python train.py", "yours, by its own flag"),
+        ("memtop fit --flag data.batch= -- python train.py", "a flag written as name=value"),
+        ("memtop fit --scenario cnn --memory 8GiB --json", "for a script"),
+    )
+
+
+@click.command(
+    "fit",
+    cls=FitCommand,
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 100},
+)
+@of_scenario
+@option("--flag", section="What to train", metavar="NAME", help="The command's own flag that takes a batch size.")
+@option("--memory", section=_WHAT, metavar="SIZE", type=Size(), help="The limit, as in 8GiB. [default: this device's]")
+@option(
+    "--margin",
+    section=_WHAT,
+    metavar="PERCENT",
+    type=Number(0, 100, unit="per cent"),
+    help="How much of a peak has to stay free beside it. [default: 0; 10 of the machine's own RAM]",
+)
+@_number("--multiple-of", section=_WHAT, default=1, help="Only batch sizes that are a multiple of N.")
+@_number("--most", section=_WHAT, help="No batch larger than N.")
+@option(
+    "--start", section=HOW, metavar="N", type=click.IntRange(min=1), default=16, help="The first batch. [default: 16]"
+)
+@option(
+    "--steps", section=HOW, metavar="N", type=click.IntRange(min=3), default=6, help="Steps of a trial. [default: 6]"
+)
+@option(
+    "--trials", section=END, metavar="N", type=click.IntRange(min=1), default=20, help="At most so many. [default: 20]"
+)
+@option("--json", "as_json", section=OUT, is_flag=True, help="The answer and all trials as JSON on stdout.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
+def command(*, words: tuple[str, ...], **given: Any) -> int:
+    """The largest batch that fits, found and proved by short trial runs.
+
+    Each trial is a fresh process of a few steps. The status is 0 where a batch fits, 1 where none does or a trial
+    failed.
+    """
+    from memtop.fit import FitError, find, text
+    from memtop.launcher.target import LaunchError
+
+    plan = _plan(words, given)
+    search, limit_is = _search(given)
+    screen = _Screen(bool(given["as_json"]), plan.steps)
+    try:
+        with said(LaunchError):
+            finding = find(plan, search, limit_is, tick=screen.tick, done=screen.done, most_trials=given["trials"])
+    except FitError as error:
+        screen.clear()
+        for line in error.output:
+            click.echo(f"  {line}", err=True)
+        click.echo(f"memtop: {error.message}; {error.remedy}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        screen.clear()
+        return 130
+    screen.clear()
+    if given["as_json"]:
+        return print_json(text.as_json(finding)) or _status(finding)
+    return print_text("\n".join(text.answer(finding))) or _status(finding)
+
+
+def _status(finding: Finding) -> int:
+    return 0 if finding.best is not None else 1
+
+
+def _plan(words: tuple[str, ...], given: dict[str, Any]) -> Plan:
+    from memtop.fit import Plan
+    from memtop.launcher.command import resolved
+    from memtop.launcher.target import LaunchError
+    from memtop.session import Options
+
+    if not words:
+        if given["flag"] is not None:
+            raise Refused("--flag is of a command, and there is none", "write it after --")
+        if given["batch_size"] is not None:
+            raise Refused("--batch-size is what is looked for", "leave it out, or give --most")
+        return Plan(options=options({**given, **_WATCHED, "steps": None}, "headless"), steps=given["steps"])
+    if words[0].startswith("-") and not words[0].startswith("-m"):
+        raise Refused(f"no such option: {words[0]}", "memtop fit --help has them; a command's come after the command")
+    if given["flag"] is None:
+        raise Refused("which of the command's flags takes a batch size?", "say it, as in --flag --batch-size")
+    for name in ("scenario", "batch_size", "device", "data"):
+        if given[name] is not None:
+            raise Refused(f"--{name.replace('_', '-')} is of a scenario, and there is a command", "leave it out")
+    with said(LaunchError):
+        found = resolved(words, python_at(given["python"]))
+    return Plan(options=Options(command=found), flag=given["flag"], steps=given["steps"])
+
+
+def _search(given: dict[str, Any]) -> tuple[Search, str]:
+    from memtop.model.search import Search
+
+    limit = given["memory"]
+    margin = (given["margin"] or 0.0) / 100
+    search = Search(limit, start=given["start"], multiple_of=given["multiple_of"], margin=margin, most=given["most"])
+    return search, "not known yet" if limit is None else "as asked"
+
+
+class _Screen:
+    """The table on stdout (stderr for `--json`), and while a trial runs a bar below it where there is a terminal."""
+
+    def __init__(self, as_json: bool, steps: int) -> None:
+        self._as_json, self._steps, self._drawn = as_json, steps, 0
+        self._rows = 0
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def tick(self, batch: int, steps: int) -> bool:
+        """Draw how far a trial is. Always to be gone on with: Ctrl-C ends it."""
+        done = min(steps, self._steps)
+        bar = "█" * (20 * done // self._steps)
+        self._draw(f"trial {self._rows + 1}: batch {batch:,}  {bar:░<20} {done} of {self._steps} steps")
+        return True
+
+    def done(self, finding: Finding) -> None:
+        """A line of the table."""
+        from memtop.fit import text
+
+        self.clear()
+        if not self._rows:
+            click.echo(text.head(), err=self._as_json)
+        self._rows += 1
+        click.echo(text.row(finding), err=self._as_json)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        self._draw("")
+
+    def _draw(self, line: str) -> None:
+        if self._terminal and (line or self._drawn):
+            click.echo(f"\r{line}{' ' * (self._drawn - len(line))}" + ("" if line else "\r"), err=True, nl=False)
+            self._drawn = len(line)

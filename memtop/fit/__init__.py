@@ -1,0 +1,6 @@
+"""Floor 4: the largest batch that fits, found by trial runs in fresh processes."""
+
+from memtop.fit.finding import Finding, FitError, find
+from memtop.fit.trial import Plan, Trial
+
+__all__ = ["Finding", "FitError", "Plan", "Trial", "find"]
