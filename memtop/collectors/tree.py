@@ -45,12 +45,16 @@ class Parents:
         if root not in alive:
             self._members = frozenset()
             return self._members
+        self._members = self.below(root)
+        return self._members
+
+    def below(self, root: int) -> frozenset[int]:
+        """`root` and its descendants as of the newest walk."""
         members, grown = {root}, {root}
         while grown:
             grown = {pid for pid, parent in self._parents.items() if parent in members and pid not in members}
             members |= grown
-        self._members = frozenset(members)
-        return self._members
+        return frozenset(members)
 
     def _refresh(self, alive: set[int]) -> None:
         """Read the parents of new processes, and those of the tree's own again."""
@@ -87,12 +91,12 @@ def memory(files: Files, pids: frozenset[int]) -> TreeMemory:
     return TreeMemory(processes=living, rss=rss if living else None, pinned=pinned if living else None)
 
 
-def pss(files: Files, pids: frozenset[int]) -> int | None:
-    """Summed PSS, bytes; `None` where nobody lives. Raises `PermissionError` or `FileNotFoundError` with its reason.
+def pss(files: Files, pids: frozenset[int]) -> dict[int, int]:
+    """PSS of those that live, bytes. Raises `PermissionError` or `FileNotFoundError` with its reason.
 
     Source: `/proc/PID/smaps_rollup`. Costs a walk of the page tables: milliseconds a gigabyte resident.
     """
-    total, living = 0, 0
+    found: dict[int, int] = {}
     for pid in pids:
         try:
             value = kilobytes(files.load(f"proc/{pid}/smaps_rollup", 1 << 14), "Pss")
@@ -105,8 +109,8 @@ def pss(files: Files, pids: frozenset[int]) -> int | None:
         except OSError:  # ESRCH: it ended while we read
             continue
         if value is not None:
-            total, living = total + value, living + 1
-    return total if living else None
+            found[pid] = value
+    return found
 
 
 class PssReader:
@@ -121,6 +125,8 @@ class PssReader:
         self._cost = 0.0
         self.value: int | None = None
         """Bytes at the last reading."""
+        self.by_process: dict[int, int] = {}
+        """The same by pid."""
         self.t: float | None = None
         """When that was, run seconds."""
         self.reason: str | None = None
@@ -130,13 +136,15 @@ class PssReader:
         """Read again where due; `rss` is the tree's now."""
         if root != self._root:
             self._root, self.value, self.t, self._rss, self._cost = root, None, None, None, 0.0
+            self.by_process = {}
         if not self._due(t, rss):
             return
         began = self._clock()
         try:
-            self.value, self.reason = pss(self._files, pids), None
+            self.by_process, self.reason = pss(self._files, pids), None
         except (PermissionError, FileNotFoundError) as error:
-            self.value, self.reason = None, str(error)
+            self.by_process, self.reason = {}, str(error)
+        self.value = sum(self.by_process.values()) if self.by_process else None
         # The walk holds the target's memory map for reading: it must not do so all the time.
         self._cost = self._clock() - began
         self.t, self._rss = t, rss

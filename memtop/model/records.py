@@ -166,7 +166,8 @@ class DeviceRecord(RecordBase):
     throttle: list[str] | None = None
     """Reasons the clocks are held down now; empty is none."""
     processes: list[DeviceProcess] | None = None
-    """Who holds the device's memory; `null` where it can't be seen."""
+    """Who holds the device's memory; `null` where it can't be seen. On the CPU the ranks of a distributed run, by the
+    PSS of each and of what it started; `null` where there is one rank."""
     tree_rss: int | None = None
     """Summed RSS of the target's process tree: counts shared pages again for each process."""
     tree_pss: int | None = None
@@ -197,6 +198,19 @@ class EventRecord(RecordBase):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankEnd:
+    """One rank of a run that is over."""
+
+    rank: int
+    device: str
+    steps: int
+    tensors: int | None
+    """Tensor bytes of its highest memory record."""
+    lost_at: float | None
+    """When its connection broke without a last word, run seconds; `null` where it left in good order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndRecord(RecordBase):
     """Last line of a log."""
 
@@ -208,7 +222,8 @@ class EndRecord(RecordBase):
     steps: int
     seconds: float
     peak: dict[str, dict[str, int | None]]
-    """By device: bytes by category of the memory record whose tensors were most, and their sum under `tensors`."""
+    """By device: bytes by category of the memory record whose tensors were most, and their sum under `tensors`. Of
+    several ranks on a device (by its name), the one that held most."""
     dropped: int
     """Records lost on the way: the probe never waits for the monitor."""
     overhead_percent: float | None
@@ -218,7 +233,9 @@ class EndRecord(RecordBase):
     """Time that the announced looks took beyond the budget: steps 1 and 2, and those asked for by key. An estimate: a
     deep step's time less the mean of its neighbours, and our own work after it."""
     looks: int | None = None
-    """Deep looks taken; `null` where the probe never told."""
+    """Deep looks taken; `null` where the probe never told. Of several ranks, as the two above, that of the highest."""
+    ranks: list[RankEnd] | None = None
+    """Each rank by itself; `null` where there is one."""
 
 
 Record = (

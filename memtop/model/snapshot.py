@@ -8,6 +8,7 @@ from enum import Enum
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
 
@@ -194,3 +195,5 @@ class Snapshot:
     end: EndRecord | None
     replay: float | None = None
     """Of a log that is played: run seconds a second. `None`: what is shown is live."""
+    ranks: RankStrip | None = None
+    """All ranks beside each other, and which of them this snapshot is of; `None` where there is one."""

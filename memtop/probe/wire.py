@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 import time
 from typing import Any
 
@@ -18,10 +19,31 @@ VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "scaling", "ev
 Record = dict[str, Any]
 
 
+_rank: int | None = None
+"""What `torch.distributed` said, once it did: it forgets when the program takes it down."""
+
+
 def rank() -> int:
-    """This process's rank in a distributed run; 0 where there is one."""
+    """This process's rank in a distributed run, as `torch.distributed` has it, else as the launcher told; 0 where there
+    is one."""
+    global _rank
+    if _rank is None:
+        _rank = _from_torch()
+    if _rank is not None:
+        return _rank
     text = os.environ.get("RANK", "0")
     return int(text) if text.isdigit() else 0
+
+
+def _from_torch() -> int | None:
+    """Of a process that was spawned by hand no variable says it."""
+    distributed = sys.modules.get("torch.distributed")
+    try:
+        if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+            return None
+        return int(distributed.get_rank())
+    except Exception:
+        return None
 
 
 def _base(kind: str) -> Record:

@@ -28,8 +28,7 @@ class Listener(Protocol):
     def message(self, message: records.Message) -> None: ...
     def malformed(self, count: int) -> None: ...
     def printed(self, chunk: bytes) -> None: ...
-    def lost(self) -> None: ...
-    def ranked(self, message: records.Message) -> None: ...
+    def lost(self, rank: int) -> None: ...
     def ended(self, code: int) -> None: ...
     def tick(self) -> None: ...
 
@@ -45,7 +44,7 @@ class Links:
         self._splitters: dict[socket.socket, framing.LineSplitter] = {}
         self._pids: dict[socket.socket, int] = {}
         self._voices = Voices(target.pid, owned=isinstance(target, Target))
-        self._main: socket.socket | None = None
+        self._mains: dict[int, socket.socket] = {}
         self._bell, self._ring = os.pipe()
         self._code: int | None = None
         self._thread = threading.Thread(target=self._loop, name="memtop-links", daemon=True)
@@ -62,20 +61,16 @@ class Links:
         self._waiter.start()
 
     @property
-    def speaker(self) -> int | None:
-        """The pid of the process that is shown, once one is."""
-        return self._voices.speaker
+    def speakers(self) -> list[int]:
+        """The pids of the processes that train, one a rank."""
+        return list(self._voices.speakers.values())
 
-    def send(self, command: commands.Command) -> bool:
-        """A command to the target's root process. False where it is not connected."""
-        link = self._main
-        if link is None:
-            return False
-        try:
-            link.sendall(commands.encode(command))
-        except OSError:
-            return False
-        return True
+    def send(self, command: commands.Command, rank: int | None = None) -> bool:
+        """A command to the process that trains, of one rank or of all. False where none of them is connected."""
+        mains = dict(self._mains)
+        links = list(mains.values()) if rank is None else [mains[rank]] if rank in mains else []
+        sent = [_sent(link, commands.encode(command)) for link in links]  # To each of them, whatever became of one.
+        return any(sent)
 
     def join(self, timeout: float) -> None:
         """Wait until everything of an ended target has been read."""
@@ -141,10 +136,8 @@ class Links:
         self._pids[link] = message.pid
         try:
             if self._voices.heard(message):
-                self._main = link
+                self._mains[message.rank] = link
                 self._listener.message(message)
-            elif self._voices.other_rank(message) is not None:
-                self._listener.ranked(message)
         except Exception:
             # Well-formed and yet absurd (a time of 400 digits): one such line must not end the reading.
             self._listener.malformed(1)
@@ -154,10 +147,9 @@ class Links:
         del self._splitters[link]
         link.close()
         lost = self._voices.left(self._pids.pop(link, 0))
-        if link is self._main:
-            self._main = None
-            if lost:
-                self._listener.lost()
+        self._mains = {rank: main for rank, main in self._mains.items() if main is not link}
+        if lost is not None:
+            self._listener.lost(lost)
 
     def _output(self, pipe: Any) -> None:
         try:
@@ -173,10 +165,18 @@ class Links:
         for link in list(self._splitters):
             link.close()
         self._splitters.clear()
-        self._main = None
+        self._mains = {}
         if self._target.stdout is not None:
             self._target.stdout.close()
         self._selector.close()
         self._waiter.join()  # Its last act is to ring: by a number that must still be the bell's.
         os.close(self._bell)
         os.close(self._ring)
+
+
+def _sent(link: socket.socket, data: bytes) -> bool:
+    try:
+        link.sendall(data)
+    except OSError:
+        return False
+    return True

@@ -44,6 +44,7 @@ class Readings:
         self._clock: Callable[[], float] = lambda: 0.0
         self._pid: int | None = None
         self._visible: dict[str, str] = {}
+        self._parts: dict[int, str] = {}
         self._nvml: object | None = None
         self._known = threading.Event()
         self._wake = threading.Event()
@@ -59,9 +60,12 @@ class Readings:
         self._pid, self._clock = pid, clock
         self._wake.set()
 
-    def see(self, visible: Mapping[str, str]) -> None:
-        """The target's torch has told which GPU is which."""
-        self._visible = dict(visible)
+    def see(self, visible: Mapping[str, str], parts: Mapping[int, str]) -> None:
+        """The target's torch has told which GPU is which. `parts`: processes to tell apart, pid -> name."""
+        if visible:
+            self._visible = dict(visible)
+        self._parts = dict(parts)
+        self._wake.set()
 
     def close(self) -> None:
         """End the threads; one that hangs in a driver is left to end with us."""
@@ -96,7 +100,7 @@ class Readings:
 
         assert isinstance(host, Host)
         t, pid = self._clock(), self._pid
-        records = [host.sample(t, pid)]
+        records = [host.sample(t, pid, self._parts)]
         if isinstance(self._nvml, Nvml) and pid is not None:
             records += self._nvml.sample(t, host.tree_pids(pid), self._visible)
         return records

@@ -24,9 +24,9 @@ from memtop.session.forecasts import Forecasts
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
+from memtop.session.ranks import Ranks
 from memtop.session.readings import Facts, Readings
 from memtop.session.recording import Recording
-from memtop.session.state import State
 from memtop.session.view import Around, snapshot
 
 DEFAULT = "mlp-cifar"
@@ -46,7 +46,7 @@ class Session:
         self._lock = threading.RLock()
         self._changed: list[Callable[[], None]] = []
         self._forecasts = Forecasts()
-        self._state = State(time.monotonic_ns(), forecasts=self._forecasts)
+        self._state = Ranks(time.monotonic_ns(), forecasts=self._forecasts)
         self._start_ns = time.monotonic_ns()
         self._recording = Recording()
         self._target: Target | CommandTarget | None = None
@@ -91,7 +91,7 @@ class Session:
     def tracked_since(self, number: int) -> tuple[int, list[Tracked]]:
         """(number of marks of `memtop.track()` so far, those from number `number` on that are still kept)."""
         with self._lock:
-            return self._state.marks.since(number)
+            return self._state.marks_since(number)
 
     def pause(self) -> None:
         """Ask the training to wait at its next step boundary; the snapshot's phase says when it does."""
@@ -102,8 +102,17 @@ class Session:
         self._command("resume", "resuming")
 
     def deep_look(self) -> None:
-        """Ask for a deep look at the next step; the snapshot's `deep` has it when that step is over."""
+        """Ask for a deep look at the next step; the snapshot's `deep` has it when that step is over.
+
+        Of several ranks the one that is shown takes it, or all of them where the maximum is.
+        """
         self._command("deep", "a deep look: at the next step")
+
+    def show_rank(self, rank: int | None) -> None:
+        """Have `snapshot` tell of this rank; `None` is the one whose peak is highest, whichever it is."""
+        with self._lock:
+            self._state.show(rank)
+        self._notify()
 
     def restart(self, scenario: str | None = None, settings: Mapping[str, Setting] | None = None) -> None:
         """End this target and launch one anew, in the background. Raises `ManifestError` for bad settings.
@@ -132,8 +141,7 @@ class Session:
         First come the `run`, the `model` and what the newest deep look found.
         """
         with self._lock:
-            model = [] if self._state.model is None else [self._state.model]
-            error = self._recording.add(path, [*model, *self._state.looks.records(), *self._forecasts.records()])
+            error = self._recording.add(path, self._state.known())
         self._notify()
         return error
 
@@ -171,12 +179,12 @@ class Session:
             self._target.send(number)
 
     def stop(self) -> None:
-        """TERM to a command and to the process of it that trains. `wait` says when it has ended."""
+        """TERM to a command and to the processes of it that train. `wait` says when it has ended."""
         target = self._target
         if isinstance(target, CommandTarget) and self._state.end is None:
             self._around.stopped = True
-            speaker = None if self._links is None else self._links.speaker
-            target.end([] if speaker is None or speaker == target.pid else [speaker])
+            speakers = [] if self._links is None else self._links.speakers
+            target.end([pid for pid in speakers if pid != target.pid])
 
     def close(self) -> EndRecord | None:
         """End the scenario (TERM, then KILL), the collectors and the logs. Waits, two seconds at most. Idempotent.
@@ -202,7 +210,7 @@ class Session:
             with self._lock:
                 self._start_ns = time.monotonic_ns()
                 self._forecasts.begin(None if around.manifest is None else around.manifest.name, around.settings)
-                self._state = State(self._start_ns, self._state.devices.values(), self._forecasts)
+                self._state = Ranks(self._start_ns, self._state.devices.values(), self._forecasts)
                 self._over.clear()
                 around.output, around.problem, around.stopped, around.pending = Output(), None, False, None
                 self._recording.begin(self._run(command))
@@ -278,7 +286,8 @@ class Session:
                 return
             self._commands += 1
             self._asked[self._commands] = name
-            sent = self._links is not None and self._links.send(Command(id=self._commands, name=name))
+            rank = self._state.aim if name == "deep" else None
+            sent = self._links is not None and self._links.send(Command(id=self._commands, name=name), rank)
             if name in _BRINGS:
                 self._wants_pause = name == "pause" and not sent
                 self._around.pending = words if sent or self._wants_pause else None
@@ -307,10 +316,10 @@ class Session:
             if isinstance(message, (wire.Ack, wire.Fault)):
                 self._answered(message)
             else:
-                visible = dict(state.visible)
+                before = state.visible, state.parts
                 self._write(state.heard(message))
-                if state.visible != visible:
-                    self._readings.see(state.visible)
+                if (state.visible, state.parts) != before:
+                    self._readings.see(state.visible, state.parts)
             begin_paused = self._wants_pause and isinstance(message, wire.Hello)
         if begin_paused:
             self.pause()
@@ -331,17 +340,9 @@ class Session:
         text = f"{name} took effect after step {message.step}"
         self._write([EventRecord(t=t, name="command", message=text, data={"name": name, "step": message.step})])
 
-    def ranked(self, message: wire.Message) -> None:
-        """Another rank than the one shown reports."""
-        text = f"rank {message.rank} reports, too: only rank 0 is shown"
-        with self._lock:
-            t = self._state.at(message.t_ns)
-            self._write([EventRecord(t=t, name="ranks", message=text, data={"rank": message.rank})])
-        self._notify()
-
     def malformed(self, count: int) -> None:
         """Lines that did not decode."""
-        self._state.malformed += count
+        self._state.malformed(count)
 
     def printed(self, chunk: bytes) -> None:
         """The target's stdout or stderr."""
@@ -349,11 +350,12 @@ class Session:
             self._around.output.feed(chunk)
         self._notify()
 
-    def lost(self) -> None:
-        """The probe's connection ended before the target did (at an ordinary end it does so a moment before)."""
+    def lost(self, rank: int) -> None:
+        """The connection of a rank ended before the target did (at an ordinary end it does so a moment before)."""
         with self._lock:
             if self._state.end is None:
-                self._state.enter(Phase.LOST, self._now())
+                self._state.lost(rank, self._now())
+        self._notify()
 
     def ended(self, code: int) -> None:
         """The target is gone and everything of it has been read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,8 @@ class State:
         self.forecasts = forecasts or Forecasts()
         self.marks = Marks()
         self.malformed = 0
+        self.part: Callable[[DeviceRecord | None], DeviceRecord | None] = lambda sample: sample
+        """What of a sample is this rank's: all of it where there is one rank."""
         self._counters: dict[str, Counters | None] = {}
         """Of the newest moment of each device."""
         self._holdings = Holdings()
@@ -80,6 +82,18 @@ class State:
     def at(self, t_ns: int) -> float:
         """A probe's clock as run seconds."""
         return round((t_ns - self._start_ns) / 1e9, 6)
+
+    @property
+    def said_bye(self) -> bool:
+        """Whether the probe had its last word."""
+        return self._bye is not None
+
+    @property
+    def home(self) -> str | None:
+        """The device where the parameters are, else the first that held something; `None` before either is known."""
+        if self.model is not None and self.model.device is not None:
+            return self.model.device
+        return next(iter(self.moments), None)
 
     def heard(self, message: wire.Message) -> list[Record]:
         """A message of the probe: the records it makes."""
@@ -214,13 +228,13 @@ class State:
 
     def _source(self, device: str) -> float | None:
         """When the figures around the tensors were read."""
-        sample = self.devices.get(device)
+        sample = self.part(self.devices.get(device))
         if sample is None:
             return None
         return sample.tree_pss_t if device == "cpu" and sample.tree_pss_t is not None else sample.t
 
     def _whole(self, device: str, tensors: Mapping[str, int | None], counters: Counters | None) -> Whole:
-        sample, then = self.devices.get(device), self._holdings.then(device)
+        sample, then = self.part(self.devices.get(device)), self._holdings.then(device)
         if device.startswith("cuda"):
             return on_cuda(tensors, counters, sample, then)
         return on_cpu(tensors, sample, then or 0)

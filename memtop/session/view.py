@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from memtop.launcher.command import title
 from memtop.launcher.manifests import Manifest, choices, data_source
 from memtop.model import units
+from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
 from memtop.model.snapshot import Banner, LogState, Phase, Snapshot, Theory
 from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
 from memtop.session.missing import why
 from memtop.session.output import Output
+from memtop.session.ranks import Ranks
 from memtop.session.readings import Facts
 from memtop.session.state import State
 
@@ -47,8 +49,9 @@ class Around:
         return why(self.command, torch=state.torch, stepped=bool(state.moments or state.step), over=over, t=t)
 
 
-def snapshot(state: State, around: Around, t: float) -> Snapshot:
-    """The newest of everything at run second `t`."""
+def snapshot(ranks: Ranks, around: Around, t: float) -> Snapshot:
+    """The newest of everything at run second `t`, of the rank that is looked at."""
+    state, strip = ranks.shown, ranks.strip()
     manifest, settings, facts = around.manifest, around.settings, around.facts
     device = focus(state, around)
     total = settings.get("steps")
@@ -88,7 +91,7 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         output=around.output.tail(_TAIL),
         output_lines=around.output.count,
         logs=around.logs,
-        banner=_banner(state, around, t),
+        banner=_banner(state, around, t, strip),
         pending=around.pending,
         deep=state.looks.newest(device),
         forecast=state.forecasts.newest(device),
@@ -98,15 +101,14 @@ def snapshot(state: State, around: Around, t: float) -> Snapshot:
         looks=state.taken,
         missing=around.missing(state, t),
         end=state.end,
+        ranks=strip,
     )
 
 
 def focus(state: State, around: Around) -> str:
     """The device in focus: where the parameters are; before that is known, what was asked for."""
-    if state.model is not None and state.model.device is not None:
-        return state.model.device
-    if state.moments:
-        return next(iter(state.moments))
+    if state.home is not None:
+        return state.home
     asked = str(around.settings.get("device") or ("cpu" if around.manifest else "auto"))
     if asked == "auto":
         return "cuda:0" if around.facts.gpus else "cpu"
@@ -164,23 +166,36 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _banner(state: State, around: Around, t: float) -> Banner | None:
+def _banner(state: State, around: Around, t: float, strip: RankStrip | None) -> Banner | None:
     failed = next((log for log in around.logs if not log.ok), None)
     if around.problem is not None:
         return around.problem
     if state.end is not None and not around.stopped and (state.end.signal or state.end.exit_code):
-        return _failure(state.end, around)
+        return _failure(state.end, around, strip)
     if failed is not None:
         return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
     missing = around.missing(state, t)
     if missing is not None:
         return Banner(severity="information", text=missing, remedy="what is seen from outside goes on")
+    if strip is not None and strip.lost and state.end is None:
+        return _lost_rank(strip)
     if state.phase is Phase.LOST:
         return Banner(severity="warning", text="figures from inside have stopped: the probe's connection broke")
     return None
 
 
-def _failure(end: EndRecord, around: Around) -> Banner:
+def _lost_rank(strip: RankStrip) -> Banner:
+    remedy = "the others wait for it in their next collective; the target's output may say why"
+    return Banner(severity="warning", text=_first_lost(strip), remedy=remedy)
+
+
+def _first_lost(strip: RankStrip) -> str:
+    first, *others = strip.lost
+    more = f", then {len(others)} more" if others else ""
+    return f"rank {first.rank} is gone after step {first.step:,} without a last word{more}"
+
+
+def _failure(end: EndRecord, around: Around, strip: RankStrip | None) -> Banner:
     """A target that failed: its last words, and what to do."""
     output, again = around.output, "" if around.command else "r restarts"
     remedy = "; ".join(part for part in (again, "its output holds the rest") if part)
@@ -190,4 +205,6 @@ def _failure(end: EndRecord, around: Around) -> Banner:
         return Banner(severity="error", text=text, remedy=advice)
     last = next((line for line in reversed(output.tail(40)) if line.strip()), "")
     text = f"the training {how_it_ended(end)}" + (f": {last}" if last else "")
+    if strip is not None and strip.lost:
+        text = f"{_first_lost(strip)}; {text}"
     return Banner(severity="error", text=text, remedy=remedy)

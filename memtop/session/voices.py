@@ -1,4 +1,4 @@
-"""Whose messages are shown, of all the processes of a target that have a probe."""
+"""Whose messages count, of all the processes of a target that have a probe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from memtop.protocol import records
 
 
 class Voices:
-    """A scenario speaks by its root process; a command by the first process of rank 0 that has a step to report.
+    """A scenario speaks by its root process; a command, for each rank, by the first process with a step to report.
 
     The others import torch, too: launchers, a loader's workers. They say hello and no more.
     """
@@ -16,39 +16,35 @@ class Voices:
         self._root = root
         self._owned = owned
         self._done: set[int] = set()
-        self._ranks: set[int] = set()
-        self.speaker: int | None = root if owned else None
-        """The pid that is shown."""
+        self.speakers: dict[int, int] = {0: root} if owned else {}
+        """The pid that speaks for each rank."""
 
     def heard(self, message: records.Message) -> bool:
-        """Whether a message is to be shown."""
-        pid = message.pid
+        """Whether a message counts."""
+        pid, rank = message.pid, message.rank
         if self._owned:
             return pid == self._root
-        if self.speaker is None and message.rank == 0 and _reports(message):
-            self.speaker = pid
         if isinstance(message, records.Bye):
             self._done.add(pid)
-        return pid == self.speaker or (self.speaker is None and message.rank == 0)
+        if rank not in self.speakers and reports(message):
+            self.speakers[rank] = pid
+        return pid == self.speakers.get(rank, pid)
 
-    def other_rank(self, message: records.Message) -> int | None:
-        """The rank above 0 that reports for the first time with this message."""
-        if self._owned or message.rank == 0 or message.rank in self._ranks or not _reports(message):
-            return None
-        self._ranks.add(message.rank)
-        return message.rank
+    def left(self, pid: int) -> int | None:
+        """The connection of `pid` has ended: the rank that is lost by that, or `None`.
 
-    def left(self, pid: int) -> bool:
-        """The connection of `pid` has ended: whether that is a loss. A command's next process may speak from now on."""
+        Another process may speak for the rank from then on: a command's next, or a worker that a launcher started anew.
+        """
         if self._owned:
-            return pid == self._root
-        lost = pid == self.speaker and pid not in self._done
-        if pid == self.speaker and not lost:
-            self.speaker = None
-        return lost
+            return 0 if pid == self._root else None
+        rank = next((rank for rank, speaker in self.speakers.items() if speaker == pid), None)
+        if rank is None:
+            return None
+        del self.speakers[rank]
+        return None if pid in self._done else rank
 
 
-def _reports(message: records.Message) -> bool:
+def reports(message: records.Message) -> bool:
     """Whether this is of a step, or a mark of the person's own."""
     if isinstance(message, records.Event):
         return message.name == "track"
