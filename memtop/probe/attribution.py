@@ -9,7 +9,8 @@ becomes `.grad`, not from the moment autograd hands it over.)
 2. `buffers`: a registered buffer of a live module, persistent or not.
 3. `gradients`: `.grad` of those parameters at a moment of the step: just made, accumulated over several backwards, or
    kept by `set_to_none=False`. A sparse one is its indices and its values. So is what the accumulation of a gradient
-   writes into and nothing else claims: the buckets of a distributed run (looked for only where one is initialised).
+   writes into and nothing else claims, or what forward made for that: the buckets of a distributed run (looked for
+   only where one is initialised). A deep look finds them; from then on the other tier counts them, too.
 4. `optimizer_state`: tensors in `optimizer.state`, master weights that only the optimizer holds included. What the
    optimizer's step needs for a moment (foreach's intermediate lists) is `temporaries`.
 5. `inputs`: what a loader yielded, labels included, and what comes of it alone, outside of any module: copies on a
@@ -21,7 +22,7 @@ becomes `.grad`, not from the moment autograd hands it over.)
    holds; and what a checkpoint made again and backward then used, told apart as recomputed. Autocast's copies of the
    weights are kept for backward and belong here: they are no parameters, and go when the graph goes.
 7. `temporaries`: everything else made in this step: gradients of activations, results that forward did not keep,
-   workspaces.
+   workspaces. And the whole parameters that a sharded layer gathers for its use, saved for backward or not.
 8. `other_tensors`: was there before the step, was read in it, and none of the above.
 
 On CUDA the allocator's own record shows blocks that no storage has: scratch that is given back within the step is
@@ -43,7 +44,8 @@ from . import graph, tracker
 from .births import FORWARD, HELD
 from .inputs import Inputs
 from .look import Look
-from .storages import storages, tensors
+from .sharded import Sharded
+from .storages import Held, pieces, storages, tensors
 from .tracker import Tracker
 
 CATEGORIES = (*tracker.CATEGORIES, "temporaries", "other_tensors")
@@ -66,10 +68,13 @@ class Attribution:
         """`id` of the module whose parameter (buffer, gradient, state) a birth is."""
         self._owner: dict[int, int] = {}
         """`id` of the module by `id` of the parameter: no tensor is kept."""
+        self._whole: set[int] = set()
+        """Buffers of whole parameters that are sharded."""
 
     def begin(self) -> None:
         """The step begins: what is held now was there before. The last step's batch may still be."""
         self._claim(HELD, self._parameters(), self._gradients(), self._state())
+        self._gather(HELD)
         for held in self._inputs.held:
             storage = torch.UntypedStorage._new_with_weak_ptr(held.ref.cdata) if held.alive else None
             if storage is not None:
@@ -84,6 +89,7 @@ class Attribution:
     def backward_ended(self) -> None:
         """The first optimizer begins: gradients are complete."""
         self._claim(self._look.phase, self._gradients())
+        self._gather(self._look.phase)
 
     def step_ended(self) -> None:
         """The step has ended. Optimizers that were seen for the first time in it have brought parameters."""
@@ -94,6 +100,7 @@ class Attribution:
         look, ranks = self._look, self.ranks
         # What layers made in their first forward, and gradients of an earlier backward.
         self._claim(look.phase, self._parameters(), self._gradients())
+        self._gather(look.phase)
         for one in graph.saved(roots, self._tracker.notes):
             for storage in storages(one):
                 self._rank(look.adopt(storage, one), ACTIVATIONS, 0)
@@ -109,6 +116,8 @@ class Attribution:
             self._rank(number, INPUTS, 0)
         for number in look.written:
             self._rank(number, GRADIENTS, 0)
+        buckets = (look.refs[number]() for number in look.written if self.ranks[number] == GRADIENTS)
+        self._tracker.buckets += [Held(storage) for storage in buckets if storage is not None]
         for number in look.recomputed:
             self._rank(number, ACTIVATIONS, 0)
         if not look.fed:
@@ -116,6 +125,8 @@ class Attribution:
                 self._rank(number, INPUTS, 0)
         for number, trains in look.read.items():
             self._rank(number, OTHER if look.fed or trains else INPUTS, 0)
+        gathered = [number for number in self._whole if self.ranks.get(number) != PARAMETERS]
+        self.ranks.update(dict.fromkeys(gathered, TEMPORARIES))
         return [self.ranks.get(number, TEMPORARIES) for number in range(len(look.births))]
 
     def _rank(self, number: int, rank: int, owner: int) -> None:
@@ -125,16 +136,23 @@ class Attribution:
             if owner:
                 self.owners[number] = owner
 
+    def _gather(self, phase: int) -> None:
+        """The buffers of parameters that are sharded, while they are whole and while they are let go."""
+        for whole in Sharded(self._tracker.modules()).whole:
+            for piece in pieces(whole):
+                self._whole.update(self._look.adopt(storage, piece, phase) for storage in storages(piece))
+
     def _claim(self, phase: int, *sources: Iterator[Claim]) -> None:
         look, ranks = self._look, self.ranks
         live, refs = look.live, look.refs
         for source in sources:
             for rank, tensor, owner in source:
-                for storage in storages(tensor):
-                    number = live.get(storage._cdata)
-                    # The same as at the last moment, nearly always.
-                    if number is None or ranks.get(number) != rank or refs[number]() is None:
-                        self._rank(look.adopt(storage, tensor, phase), rank, owner)
+                for piece in pieces(tensor):
+                    for storage in storages(piece):
+                        number = live.get(storage._cdata)
+                        # The same as at the last moment, nearly always.
+                        if number is None or ranks.get(number) != rank or refs[number]() is None:
+                            self._rank(look.adopt(storage, piece, phase), rank, owner)
 
     def _parameters(self) -> Iterator[Claim]:
         """Parameters and buffers; the first module that has a parameter is its owner."""
@@ -150,6 +168,8 @@ class Attribution:
         for one in self._tracker.parameters():
             if one.is_leaf and (grad := one.grad) is not None:
                 yield GRADIENTS, grad, self._owner.get(id(one), 0)
+        for grad in Sharded(self._tracker.modules()).gradients:
+            yield GRADIENTS, grad, 0
 
     def _state(self) -> Iterator[Claim]:
         for optimizer in self._tracker.optimizers():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .attribution import ACTIVATIONS, BUFFERS, GRADIENTS, PARAMETERS, STATE
 from .births import HELD, RECOMPUTE
 from .replay import Course
+from .storages import storages
 
 if TYPE_CHECKING:
     from .found import Found
@@ -50,10 +51,8 @@ def _elements(found: Found, module: Any) -> int:
 
 
 def _number(found: Found, tensor: Any) -> int | None:
-    try:
-        return found.look.number(tensor.untyped_storage())
-    except (NotImplementedError, RuntimeError, ValueError):
-        return None
+    first = next(storages(tensor), None)
+    return None if first is None else found.look.number(first)
 
 
 def _fill(rows: dict[int, Row], found: Found, made: Course) -> None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from .inputs import Inputs
-from .storages import device_name
+from .storages import device_name, storages
 from .tracker import Tracker
 
 _ROOTS_NAMED = 4
 
 
 def model(tracker: Tracker, inputs: Inputs) -> dict[str, Any]:
-    """Name, element counts, bytes and inputs, as `wire.model` takes them."""
+    """Name, element counts, bytes and inputs, as `wire.model` takes them. Elements are those of the whole model, bytes
+    those of this rank's shards."""
     seen: set[int] = set()
     elements = trainable = size = trainable_size = 0
     by_device: dict[str, int] = {}
     for one in tracker.parameters():
-        storage = one.untyped_storage()
-        if storage._cdata in seen:
+        held = list(storages(one))
+        if not held or held[0]._cdata in seen:
             continue
-        seen.add(storage._cdata)
-        count, bytes_ = one.numel(), storage.nbytes()
+        seen.update(storage._cdata for storage in held)
+        count, bytes_ = one.numel(), sum(storage.nbytes() for storage in held)
         elements, size = elements + count, size + bytes_
         if one.requires_grad:
             trainable, trainable_size = trainable + count, trainable_size + bytes_
-        device = device_name(storage.device)
+        device = device_name(held[0].device)
         by_device[device] = by_device.get(device, 0) + bytes_
     modules = tracker.modules()
     return {
@@ -44,7 +45,8 @@ def model(tracker: Tracker, inputs: Inputs) -> dict[str, Any]:
 
 def _buffer_bytes(tracker: Tracker, seen: set[int]) -> int:
     """Bytes of the buffers whose storage no parameter has claimed."""
-    fresh = {s._cdata: s.nbytes() for one in tracker.buffers() if (s := one.untyped_storage())._cdata not in seen}
+    held = (storage for one in tracker.buffers() for storage in storages(one))
+    fresh = {storage._cdata: storage.nbytes() for storage in held if storage._cdata not in seen}
     return sum(fresh.values())
 
 

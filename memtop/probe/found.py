@@ -127,16 +127,22 @@ class Found:
         if made.cause < 0:
             return None
         birth, again = self.look.births[made.cause], self.look.again
+        phase = RECOMPUTE if birth.phase == BACKWARD and birth.sequence in again else birth.phase
         place = self.look.places.known[birth.line] if birth.line >= 0 else None
         return {
             # The first gradient after a recomputation is made by the node that asked for it, on top of all of it.
-            "phase": PHASES[RECOMPUTE if birth.phase == BACKWARD and birth.sequence in again else birth.phase],
+            "phase": self._phase(made.times[made.peak]) if birth.phase == HELD else PHASES[phase],
             "module": self.path(self.owners[made.cause]),
             "operator": operator(birth),
             "line": None if place is None else f"{place[0]}:{place[1]}",
             "text": None if place is None else text_of(place),
-            "seconds": (birth.at - self.look.began) / 1e9,
+            "seconds": ((made.times[made.peak] if birth.phase == HELD else birth.at) - self.look.began) / 1e9,
         }
+
+    def _phase(self, at: int) -> str | None:
+        """The phase that ran when a storage of before the step was given another size: that of the birth before."""
+        before = [birth for birth in self.look.births if birth.phase != HELD and birth.at <= at]
+        return PHASES[before[-1].phase] if before else None
 
     def _trace(self, made: Course) -> dict[str, Any]:
         chosen, peak = thinned(made)

@@ -36,7 +36,7 @@ from .mode import Mode, address, resizing
 from .operators import ANY, SIZE
 from .origins import Origins
 from .places import Places
-from .storages import device_name, storages, tensors
+from .storages import device_name, pieces, storages, tensors
 
 LIMIT = 2_000_000
 """Storages of one look; a step that makes more is followed no further."""
@@ -88,7 +88,7 @@ class Look:
         self.read: dict[int, bool] = {}
         """Births of before the step that forward read, unknown until then; true where they take a gradient."""
         self.written: set[int] = set()
-        """Births of before the step that autograd wrote gradients into, unknown until then."""
+        """Births of before the step, unknown until then, or of forward, that autograd wrote gradients into."""
         self.recomputed: set[int] = set()
         """Births that a checkpoint made again and kept until backward used them."""
         self.nodes: dict[int, int] = {}
@@ -204,8 +204,8 @@ class Look:
         self.fed = True
         found = list(tensors(batch))
         for one in found:
-            for storage in storages(one):
-                self.batch.add(self.adopt(storage, one, DATA))
+            for piece in pieces(one):
+                self.batch.update(self.adopt(storage, piece, DATA) for storage in storages(piece))
         self.yielded += 1
         first = next((tuple(one.shape) for one in found if one.dim()), None)
         if first is not None and first[0] > self.samples:
@@ -220,10 +220,12 @@ class Look:
                 self.made(operator, result, arguments, frame)
             elif kind == SIZE:
                 self.resized((result, arguments))
+                if self.writes and self.phase == BACKWARD:
+                    self.wrote(result)
             elif self.phase == FORWARD:
                 self.shaped(result, frame)
             elif self.phase == BACKWARD:
-                self.wrote(arguments)
+                self.wrote(arguments[0] if arguments else None)
         except Exception as error:
             self.failed(error)
 
@@ -263,14 +265,14 @@ class Look:
             self.shapes[module] = result.shape
             self.nodes[_sequence() - 1] = module
 
-    def wrote(self, arguments: tuple[Any, ...]) -> None:
-        """Backward wrote into a tensor. One of before the step that nobody knows, written by the accumulation of a
-        gradient, is a bucket of gradients."""
+    def wrote(self, target: Any) -> None:
+        """Backward wrote into a tensor. One of before the step that nobody knows, or made in forward, written by the
+        accumulation of a gradient, is a bucket of gradients: they are made anew in the second step's forward."""
         node = _node()
-        target = arguments[0] if arguments else None
         if node is not None and "AccumulateGrad" in node.name() and type(target) is torch.Tensor:
             for storage in storages(target):
-                if self.number(storage) is None:
+                number = self.number(storage)
+                if number is None or self.phase_of(number) == FORWARD:
                     self.written.add(self.adopt(storage, target))
 
     def _keep(self, storage: Any, birth: Birth, tensor: Any) -> int:

@@ -54,8 +54,41 @@ def solid(tensor: Any) -> Any:
     return tensor
 
 
+_wraps: dict[type, bool] = {torch.Tensor: False, torch.nn.Parameter: False}
+
+
+def pieces(value: Any) -> Iterator[Any]:
+    """The tensors that hold the bytes of one: itself, or what a subclass around others wraps. The storage of such a one
+    is a mere form: a DTensor's is as large as the whole tensor, of which this rank has a shard."""
+    kind = type(value)
+    wraps = _wraps.get(kind)
+    if wraps is None:
+        wraps = _wraps[kind] = hasattr(kind, "__tensor_flatten__")
+    inner = _inner(value) if wraps else None
+    if inner is None:
+        yield value
+    else:
+        for one in inner:
+            yield from pieces(one)
+
+
+def _inner(value: Any) -> list[Any] | None:
+    """What a wrapper says that it wraps; `None` where it can't say."""
+    try:
+        inner = [getattr(value, name) for name in value.__tensor_flatten__()[0]]
+    except Exception:  # It is the person's own class.
+        return None
+    return [one for one in inner if isinstance(one, torch.Tensor)]  # A DTensor names its mesh, too.
+
+
 def storages(value: Any) -> Iterator[Any]:
-    """The storages behind one tensor: its own, or those of a sparse tensor's parts. Nothing for what has none."""
+    """The storages that hold the bytes of one tensor. Nothing for what has none."""
+    for piece in pieces(value):
+        yield from own_storages(piece)
+
+
+def own_storages(value: Any) -> Iterator[Any]:
+    """The storages of one tensor: its own, or those of a sparse tensor's parts. Nothing for what has none."""
     try:
         yield value.untyped_storage()
     except (NotImplementedError, RuntimeError, ValueError):
@@ -110,6 +143,10 @@ class Ledger:
             if one.key not in self.seen and one.alive:
                 self.seen.add(one.key)
                 self._add(category, one.device, one.bytes)
+
+    def leave_out(self, values: Iterable[Any]) -> None:
+        """Count the storages of these tensors nowhere."""
+        self.seen.update(storage._cdata for value in values for storage in storages(value))
 
     def _add(self, category: str, device: str, count: int) -> None:
         by_category = self.bytes.get(device)

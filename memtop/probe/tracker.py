@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from . import graph, stepping
 from .inputs import Inputs
+from .sharded import Sharded
 from .storages import Held, Ledger, solid, storages, tensors
 
 CATEGORIES = ("parameters", "buffers", "gradients", "optimizer_state", "inputs", "activations")
@@ -33,6 +34,8 @@ class Tracker:
         self._activations: list[Held] = []
         self._copies: list[Held] = []
         self._leaves: list[weakref.ref[Any]] = []
+        self.buckets: list[Held] = []
+        """What deep looks found gradients to be reduced in: nothing in Python knows of a bucket."""
         self.notes: set[str] = set()
         self.steppers = stepping.Found([], [])
         """The optimizers that the newest search has found, stepped or not."""
@@ -79,11 +82,13 @@ class Tracker:
 
     def owned_parameters(self) -> Iterator[tuple[int, Any]]:
         """Parameters of modules with the `id` of the module, then those of optimizers with 0; some more than once."""
-        for module in self.modules():
+        modules = self.modules()
+        shards = Sharded(modules).shards
+        for module in modules:
             for one in module._parameters.values():
                 # A lazy layer's parameters have no storage until its first forward.
                 if one is not None and not is_lazy(one):
-                    yield id(module), solid(one)
+                    yield id(module), solid(shards.get(id(one), one))
         for optimizer in self.optimizers():
             for group in optimizer.param_groups:
                 for one in group["params"]:
@@ -134,12 +139,15 @@ class Tracker:
 
     def _held(self) -> Ledger:
         """What is held beside the graph: the first five categories."""
-        ledger = Ledger()
+        ledger, sharded = Ledger(), Sharded(self.modules())
         parameters = list(self.parameters())
         ledger.claim("parameters", parameters)
         ledger.claim("buffers", self.buffers())
         ledger.claim("gradients", (one.grad for one in parameters if one.is_leaf and one.grad is not None))
+        ledger.claim("gradients", sharded.gradients)
+        ledger.claim_held("gradients", self.buckets)
         for optimizer in self.optimizers():
             ledger.claim("optimizer_state", tensors(dict(optimizer.state)))
         ledger.claim_held("inputs", self._inputs.held)
+        ledger.leave_out(sharded.whole)
         return ledger

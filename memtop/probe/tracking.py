@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from . import runtime, wire
-from .storages import Held, device_name, storages
+from .storages import Held, device_name, own_storages
 
 _GROUPS = 2000
 """The most groups told of, on each side."""
@@ -161,7 +161,7 @@ def _with_gradients(alive: list[Any]) -> Iterator[Any]:
 
 def _note(found: Scan, tensor: Any) -> None:
     """Write down one tensor; nothing for one that has no memory of its own."""
-    parts = list(storages(tensor))
+    parts = list(own_storages(tensor))
     if not parts or (type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and _hollow(parts[0])):
         return
     for part in parts:
