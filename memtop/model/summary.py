@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from signal import SIGINT, SIGTERM, Signals
 
+from memtop.model import ranks_text
 from memtop.model.categories import TENSORS
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
@@ -44,7 +45,8 @@ def _figures(snapshot: Snapshot, step: StepRecord) -> list[str]:
         parts.append(f"loss {step.loss:.4g}")
     if snapshot.eta is not None:
         parts.append(f"{duration(snapshot.eta)} to go")
-    return [snapshot.title, *parts]
+    whose = "" if snapshot.ranks is None else f"{ranks_text.among(snapshot.ranks)} of {len(snapshot.ranks.cells)}"
+    return [snapshot.title, whose, *parts]
 
 
 def _size_of(record: MemoryRecord | None) -> str:
@@ -58,8 +60,11 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
         found.append(_highest(harmless(device, 40), sizes))
     if snapshot.missing is not None:
         found.append(snapshot.missing)
+    if snapshot.ranks is not None:
+        found += ranks_text.lines(snapshot.ranks)
     if snapshot.deep is not None:
-        found.append(peak(snapshot.deep.peak))
+        whose = "" if snapshot.ranks is None else f"{ranks_text.among(snapshot.ranks)}: "
+        found.append(whose + peak(snapshot.deep.peak))
     found += [_log(log) for log in snapshot.logs]
     return found
 

@@ -38,6 +38,19 @@ MAIN: Final[list[BindingType]] = [
         "Watch the next step whole: every tensor, by module and line (outside the budget)",
     ),
     _key("l", "log", "log", "log.toggle", "Write the records to a file in this folder, or stop"),
+    _key("less_than_sign", "next_rank(-1)", "previous rank", "view.rank_before", "The rank before (of several)", "<"),
+    _key(
+        "greater_than_sign",
+        "next_rank(1)",
+        "next rank",
+        "view.rank_next",
+        "The next rank; after the last the first",
+        ">",
+    ),
+    _key("k", "type_rank", "rank", "view.rank", "Type the number of a rank"),
+    _key(
+        "w", "worst_rank", "highest rank", "view.rank_highest", "Whichever rank's peak is highest: the maximum over all"
+    ),
     _key("m", "moment", "moment", "view.moment", "Where a step holds most, one moment of it, or the run's highest"),
     _key(
         "P",
@@ -48,8 +61,8 @@ MAIN: Final[list[BindingType]] = [
     ),
     _key("x", "inside", "inside the step", "view.deep", "Inside a step: its course, modules, lines, tracked tensors"),
     _key("v,enter", "details", "details", "view.details", "Every figure with its formula, lesson and machine", "v"),
-    _key("less_than_sign", "speed(-1)", "slower", "replay.slower", "Play the log slower", "<"),
-    _key("greater_than_sign", "speed(1)", "faster", "replay.faster", "Play the log faster", ">"),
+    _key("left_parenthesis", "speed(-1)", "slower", "replay.slower", "Play the log slower", "("),
+    _key("right_parenthesis", "speed(1)", "faster", "replay.faster", "Play the log faster", ")"),
     _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
 ]
 """Keys of the main screen."""
@@ -88,13 +101,18 @@ class Foot:
     """Stands at the right end, whatever else finds room."""
 
 
+RANKS: Final = ("rank", "highest rank")
+"""Words of the footer that stand there only where there are several ranks."""
+
 FOOTER: Final = (
-    Foot("< >", "speed", "screen.speed(1)"),
+    Foot("( )", "speed", "screen.speed(1)"),
     Foot("s", "scenario", "screen.pick_scenario"),
     Foot("- +", "batch", "screen.scale_batch(1)"),
     Foot("o", "optimizer", "screen.cycle('o')"),
     Foot("x", "inside", "screen.inside"),
     Foot("d", "deep look", "screen.deep_look"),
+    Foot("< >", "rank", "screen.next_rank(1)"),
+    Foot("w", "highest rank", "screen.worst_rank"),
     Foot("p", "precision", "screen.cycle('p')"),
     Foot("c", "checkpoint", "screen.cycle('c')"),
     Foot("space", "pause", "screen.pause"),

@@ -21,6 +21,7 @@ from memtop.tui.draw.memory import bars, head, memory, peak_line
 from memtop.tui.draw.moments import MOMENT_ROWS, moments
 from memtop.tui.draw.panel import panel
 from memtop.tui.draw.peak import peak_of
+from memtop.tui.draw.ranks import strip
 from memtop.tui.draw.table import table
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
@@ -42,7 +43,7 @@ def board(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
 
 def natural_height(snapshot: Snapshot, width: int, view: View) -> int:
     """Rows that the main screen takes where nobody says how many there are."""
-    extra = 1 if snapshot.banner is not None else 0
+    extra = (1 if snapshot.banner is not None else 0) + len(strip(snapshot.ranks, width, 3, view))
     if width < 100:
         told = 0 if peak_of(snapshot) is None else 1
         return extra + 8 + len(figures_of(snapshot, view.moment).order) + 6 + told
@@ -50,10 +51,12 @@ def natural_height(snapshot: Snapshot, width: int, view: View) -> int:
 
 
 def _panels(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
-    top = [header(snapshot, width, view)]
-    if width < 100 or height < 30:
-        return top + _narrow(snapshot, width, height - 1, view)
-    return top + (_wide if width >= 160 and height >= 44 else _medium)(snapshot, width, height - 1, view)
+    wide = width >= 160 and height >= 44
+    narrow = width < 100 or height < 30
+    rows = 4 if wide else 3 if height >= 24 else 2
+    top = [header(snapshot, width, view), *strip(snapshot.ranks, width, rows, view)]
+    panels = _wide if wide else _narrow if narrow else _medium
+    return top + panels(snapshot, width, height - len(top), view)
 
 
 def _tiny(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.ranks_text import among
 from memtop.model.snapshot import Banner, Phase, Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut, join, left, row_width, spread, wrap
@@ -56,6 +57,8 @@ def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
     where = f"{device} {harmless(gpu.name).removeprefix('NVIDIA ')}" if gpu and gpu.name else device
     parts = [[Segment(cut(harmless(snapshot.title), 40), palette["strong"])]]
     parts += [[Segment(where, palette["text"])]]
+    if snapshot.ranks is not None:
+        parts += [[Segment(among(snapshot.ranks), palette["strong"])]]
     if snapshot.pending:
         parts += [[Segment(f" {cut(harmless(snapshot.pending), 36)} ", palette["chip"])]]
     elif snapshot.phase in _CHIPS or snapshot.replay is not None:

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from memtop.model.records import Setting
 from memtop.model.snapshot import Banner, Choice, Phase, Snapshot
 from memtop.tui.draw.batch import batch_size
-from memtop.tui.keys import FOOTER, MAIN
+from memtop.tui.keys import FOOTER, MAIN, RANKS
 from memtop.tui.view import MOMENTS, Key, Pinned
 from memtop.tui.widgets.board import Board
 
@@ -87,7 +87,8 @@ class MainScreen(Screen[None]):
                 last=foot.last,
             )
             for foot in FOOTER
-            if foot.words != "speed" or self.now.replay is not None
+            if (foot.words != "speed" or self.now.replay is not None)
+            and (foot.words not in RANKS or self.now.ranks is not None)
         )
 
     def _works(self, action: str) -> bool:
@@ -111,6 +112,9 @@ class MainScreen(Screen[None]):
             "scale_batch": self._can_scale,
             "type_batch": lambda: self._is_scenario() and "batch_size" in self.now.settings,
             "cycle": lambda: self._choice(str(parameters[0])) is not None,
+            "next_rank": lambda: self.now.ranks is not None,
+            "type_rank": lambda: self.now.ranks is not None,
+            "worst_rank": lambda: self.now.ranks is not None,
             "restart": lambda: not self.memtop.session.is_command,
             "settings": self._is_scenario,
             "pick_scenario": self._is_scenario,
@@ -235,6 +239,38 @@ class MainScreen(Screen[None]):
         self.memtop.urge()
 
     # -- other views -------------------------------------------------------------------------------------------------
+
+    def action_next_rank(self, direction: int) -> None:
+        """The next rank, or the one before."""
+        ranks = self.now.ranks
+        if ranks is not None:
+            known = [cell.rank for cell in ranks.cells]
+            self._show_rank(known[(known.index(ranks.shown) + direction) % len(known)])
+
+    def action_type_rank(self) -> None:
+        """Ask for a rank's number."""
+        from memtop.tui.screens.ask import AskNumber
+
+        ranks = self.now.ranks
+        if ranks is not None:
+            first, last = ranks.cells[0].rank, ranks.cells[-1].rank
+            self.app.push_screen(AskNumber("Rank", ranks.shown, first, last), self._typed_rank)
+
+    def _typed_rank(self, rank: int | None) -> None:
+        known = () if self.now.ranks is None else tuple(cell.rank for cell in self.now.ranks.cells)
+        if rank in known:
+            self._show_rank(rank)
+        elif rank is not None:
+            self.memtop.tell(f"rank {rank} has not reported")
+
+    def action_worst_rank(self) -> None:
+        """The maximum over all ranks: the one whose peak is highest, whichever it is from now on."""
+        self._show_rank(None)
+
+    def _show_rank(self, rank: int | None) -> None:
+        self.memtop.session.show_rank(rank)
+        self.memtop.tell("showing whichever rank's peak is highest" if rank is None else f"showing rank {rank}")
+        self.memtop.urge()
 
     def action_moment(self) -> None:
         """The next of: where a step holds most, each moment of a step, the highest of the run."""

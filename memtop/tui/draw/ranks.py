@@ -1,0 +1,141 @@
+"""The ranks of a distributed training, one cell each, and above them who holds most, who is slow, who is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from rich.segment import Segment
+
+from memtop.model import units
+from memtop.model.ranks import RankCell, RankStrip
+from memtop.model.ranks_text import among, named
+from memtop.tui.draw.cells import Row, fit, join, left, right
+from memtop.tui.palette import Palette
+from memtop.tui.view import View
+
+_LEVELS: Final = "▁▂▃▄▅▆▇█"
+_SHOWN, _WORST, _SLOW, _LOST, _ENDED = "▸", "▲", "◆", "✖", "✔"
+_MARKS: Final = f"{_SHOWN} shown  {_WORST} highest  {_SLOW} the others wait for it  {_LOST} gone"
+
+_Form = tuple[int, Callable[[RankCell, RankStrip, View], Row]]
+
+
+def strip(ranks: RankStrip | None, width: int, most: int, view: View) -> list[Row]:
+    """At most `most` rows of `width` cells: what they say, then a cell a rank, as long as all of them find room.
+
+    Nothing where there is one rank.
+    """
+    if ranks is None or most < 1:
+        return []
+    rows = [fit([Segment(" "), *_says(ranks, width - 2, view)], width)]
+    room = most - 1
+    for size, cell in _forms(ranks, view):
+        each = max(1, (width - 2) // size)
+        needed = -(-len(ranks.cells) // each)
+        if needed <= room:
+            each = -(-len(ranks.cells) // needed)
+            cells = [cell(one, ranks, view) for one in ranks.cells]
+            lines = [cells[start : start + each] for start in range(0, len(cells), each)]
+            return rows + [fit([Segment(" "), *(segment for one in line for segment in one)], width) for line in lines]
+    return rows + _columns(ranks, width, room, view)
+
+
+def _says(ranks: RankStrip, width: int, view: View) -> Row:
+    """The answer: what is shown, the highest, how far apart they are, who is slow, who is gone."""
+    palette, worst = view.palette, ranks.worst
+    parts: list[Row] = [[Segment(f"{len(ranks.cells)} ranks", palette["title"])]]
+    if width >= 100:  # The header has it, too.
+        parts += [[Segment("showing ", palette["dim"]), Segment(among(ranks), palette["strong"])]]
+    if slow := ranks.stragglers:
+        parts += [[Segment(f"{_SLOW} {named(slow)} slow", palette["warn"])]]
+    if lost := [cell.rank for cell in ranks.lost]:
+        parts += [[Segment(f"{_LOST} {named(lost)} gone", palette["bad"])]]
+    if worst is not None:
+        size = units.size(worst.peak, view.unit)
+        lead = f"highest {size} on " if width >= 100 else f"{_WORST} {size} on "
+        parts += [[Segment(lead, palette["dim"]), Segment(f"rank {worst.rank}", palette["text"])]]
+    if ranks.spread is not None and ranks.spread_percent is not None:
+        apart = f"{units.size(ranks.spread, view.unit)}, {ranks.spread_percent:.1f} %"
+        parts += [[Segment("spread ", palette["dim"]), Segment(apart, palette["text"])]]
+    return join(parts, width, Segment(" · ", palette["faint"]))
+
+
+def _forms(ranks: RankStrip, view: View) -> list[_Form]:
+    """From the widest cell to the narrowest: (its cells, how it is drawn)."""
+    digits = len(str(max(cell.rank for cell in ranks.cells)))
+    size = max(len(units.size(cell.peak, view.unit)) for cell in ranks.cells)
+    steps = max(len(f"{cell.step:,}") for cell in ranks.cells)
+
+    def cell(one: RankCell, whole: RankStrip, parts: int) -> Row:
+        palette = view.palette
+        mark, role = _mark(one, whole)
+        shown = one.rank == whole.shown
+        row = [
+            Segment(_SHOWN if shown else " ", palette["accent"]),
+            Segment(right(str(one.rank), digits), palette["strong" if shown else "dim"]),
+            Segment(mark, palette[role]),
+            Segment(right(units.size(one.peak, view.unit), size), palette["strong" if shown else "text"]),
+        ]
+        if parts > 1:
+            row.append(Segment(f"  step {one.step:>{steps},}", palette["dim"]))
+        if parts > 2:
+            row.append(Segment(f"  {_pace(one):<10}", palette["dim"]))
+        return [*row, Segment("  ")]
+
+    bare = 1 + digits + 1 + size + 2
+    return [
+        (bare + 7 + steps + 12, lambda one, whole, _: cell(one, whole, 3)),
+        (bare + 7 + steps, lambda one, whole, _: cell(one, whole, 2)),
+        (bare, lambda one, whole, _: cell(one, whole, 1)),
+    ]
+
+
+def _mark(cell: RankCell, ranks: RankStrip) -> tuple[str, str]:
+    """One character, and the palette's role of it: what is worst about a rank comes first."""
+    if cell.standing == "lost":
+        return _LOST, "bad"
+    if cell.rank in ranks.stragglers:
+        return _SLOW, "warn"
+    if ranks.worst is not None and cell.rank == ranks.worst.rank:
+        return _WORST, "accent"
+    return (_ENDED, "dim") if cell.standing == "ended" else (" ", "dim")
+
+
+def _pace(cell: RankCell) -> str:
+    """How long a step of it takes, or how it stands."""
+    if cell.standing in ("lost", "ended", "paused"):
+        return {"lost": "gone"}.get(cell.standing, cell.standing)
+    return "" if cell.seconds is None else f"{units.duration(cell.seconds)}"
+
+
+def _columns(ranks: RankStrip, width: int, room: int, view: View) -> list[Row]:
+    """Many ranks: one character each, as high as its peak is beside the highest; marks in their place."""
+    palette = view.palette
+    top = 0 if ranks.worst is None else ranks.worst.peak or 0
+    digits = len(str(max(cell.rank for cell in ranks.cells)))
+    each = max(1, (width - 4 - 2 * digits) // 8 * 8)
+    rows: list[Row] = []
+    for start in range(0, len(ranks.cells), each):
+        part = ranks.cells[start : start + each]
+        row = [Segment(f" {part[0].rank:>{digits}} ", palette["dim"])]
+        row += [_column(cell, ranks, top, palette) for cell in part]
+        row.append(Segment(f" {part[-1].rank}", palette["dim"]))
+        rows.append(fit(row, width))
+    if len(rows) > room:
+        last = f" … {len(ranks.cells) - each * max(0, room - 1):,} ranks more: k shows one of them"
+        rows = [*rows[: max(0, room - 1)], [Segment(left(last, width), palette["dim"])]][:room]
+    elif len(rows) < room and width >= 60:
+        rows.append(fit([Segment(" " * (digits + 2)), Segment(_MARKS, palette["faint"])], width))
+    return rows
+
+
+def _column(cell: RankCell, ranks: RankStrip, top: int, palette: Palette) -> Segment:
+    mark, role = _mark(cell, ranks)
+    if cell.rank == ranks.shown:
+        return Segment(_SHOWN, palette["accent"])
+    if mark not in (" ", _ENDED):
+        return Segment(mark, palette[role])
+    if cell.peak is None or not top:
+        return Segment("·", palette["faint"])
+    return Segment(_LEVELS[min(7, 8 * cell.peak // (top + 1))], palette["text"])
