@@ -176,11 +176,11 @@ class Host:
         )
 
     def _processes(self, parts: Mapping[int, str]) -> list[DeviceProcess] | None:
-        """The parts by the newest PSS reading, leaving out those that hold another part: launchers."""
+        """The parts that live by the newest PSS reading, leaving out those that hold another part: launchers."""
         if not parts or not self._pss.by_process:
             return None
         below = {pid: self._parents.below(pid) for pid in parts}
-        leaves = [pid for pid in parts if not any(other in below[pid] for other in parts if other != pid)]
+        leaves = [pid for pid in parts if len(below[pid] & parts.keys()) == 1]
         found = [
             (pid, [self._pss.by_process[one] for one in below[pid] if one in self._pss.by_process]) for pid in leaves
         ]

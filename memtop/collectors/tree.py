@@ -49,8 +49,9 @@ class Parents:
         return self._members
 
     def below(self, root: int) -> frozenset[int]:
-        """`root` and its descendants as of the newest walk."""
-        members, grown = {root}, {root}
+        """`root` and its descendants as of the newest walk; empty where `root` was not there."""
+        members = {root} & self._parents.keys()
+        grown = set(members)
         while grown:
             grown = {pid for pid, parent in self._parents.items() if parent in members and pid not in members}
             members |= grown

@@ -37,6 +37,8 @@ class Ranks:
         """The process that speaks for a rank."""
         self._heard_of: dict[int, int] = {}
         """The rank of each process that has imported torch."""
+        self._lost: dict[int, float] = {}
+        """When a rank was lost, run seconds; one that reports again is not."""
         self._chosen: int | None = None
         self._most = False
 
@@ -69,7 +71,7 @@ class Ranks:
         """The ranks beside each other; `None` where there is one."""
         if len(self._pids) < 2:
             return None
-        cells = tuple(_cell(rank, self._states[rank]) for rank in sorted(self._pids))
+        cells = tuple(_cell(rank, self._states[rank], self._lost.get(rank)) for rank in sorted(self._pids))
         return RankStrip(cells=cells, shown=self.rank, follows_most=self._most)
 
     # -- what all of them share --------------------------------------------------------------------------------------
@@ -108,7 +110,8 @@ class Ranks:
         """The processes whose memory is to be told apart, by pid, with a name; empty where there is one rank."""
         if not self.several:
             return {}
-        pids = self._heard_of | {pid: rank for rank, pid in self._pids.items()}
+        silent = {pid: rank for pid, rank in self._heard_of.items() if rank not in self._pids}
+        pids = silent | {pid: rank for rank, pid in self._pids.items()}
         return {pid: f"rank {rank}" for pid, rank in pids.items()}
 
     @property
@@ -150,6 +153,7 @@ class Ranks:
         new = reports(message) and self._pids.get(rank) != pid
         if new:
             self._pids[rank] = pid
+            self._lost.pop(rank, None)
         if rank not in self._states:
             self._states[rank] = State(self._start_ns)
             self._give(rank, self._samples or list(self._states[0].devices.values()))
@@ -183,6 +187,7 @@ class Ranks:
         """The connection of the process that speaks for `rank` broke."""
         if rank in self._states:
             self._states[rank].enter(Phase.LOST, t)
+            self._lost[rank] = t
 
     def ended(self, t: float, code: int) -> EndRecord:
         """The target is gone with `code` (minus a signal's number): one end for all.
@@ -220,7 +225,7 @@ def _peak(state: State) -> int | None:
     return max((known(record.bytes) for record in state.highest.values()), default=None)
 
 
-def _cell(rank: int, state: State) -> RankCell:
+def _cell(rank: int, state: State, lost: float | None) -> RankCell:
     device = state.home or "cpu"
     now, rate, phased = state.now(device), state.steps_per_second(), state.phased
     phases = {} if phased is None else phased.phases
@@ -228,8 +233,8 @@ def _cell(rank: int, state: State) -> RankCell:
     return RankCell(
         rank=rank,
         device=device,
-        standing="ended" if state.said_bye else _STANDINGS.get(state.phase, "waiting"),
-        since=state.phase_since,
+        standing="lost" if lost is not None else "ended" if state.said_bye else _STANDINGS.get(state.phase, "waiting"),
+        since=state.phase_since if lost is None else lost,
         step=0 if state.step is None else state.step.step,
         now=None if now is None else known(now.bytes),
         peak=_peak(state),

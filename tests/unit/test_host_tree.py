@@ -65,7 +65,7 @@ def test_a_process_that_vanishes_between_listing_and_reading_is_left_out(tmp_pat
     assert Parents(files).tree(10) == {10, 11, 12}
     memory = tree.memory(files, frozenset({10, 999}))
     assert (memory.processes, memory.rss) == (1, 1000 * 1024)
-    assert tree.pss(files, frozenset({10, 999})) == 500 * 1024
+    assert tree.pss(files, frozenset({10, 999})) == {10: 500 * 1024}
 
 
 def test_memory_sums_and_counts_no_zombie(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_tree_without_a_living_process_is_unknown_not_zero(tmp_path: Path) -> 
     files = Files(write(tmp_path, process(12, 10, None)))
     memory = tree.memory(files, frozenset({12}))
     assert (memory.processes, memory.rss, memory.pinned) == (0, None, None)
-    assert tree.pss(files, frozenset({12})) is None
+    assert tree.pss(files, frozenset({12})) == {}
 
 
 def test_a_kernel_without_smaps_rollup_says_so(tmp_path: Path) -> None:
@@ -183,8 +183,10 @@ def test_pss_shares_out_what_rss_counts_twice(sharing_child: int) -> None:
     both = frozenset({os.getpid(), sharing_child})
     rss, pss = tree.memory(files, both).rss, tree.pss(files, both)
     assert rss is not None
-    assert pss is not None
-    assert pss <= rss - (60 << 20)
+    assert pss.keys() == both
+    assert sum(pss.values()) <= rss - (60 << 20)
     for pid in both:
         own = files.text(f"proc/{pid}/smaps_rollup") or ""
-        assert int(own.split("Pss:")[1].split()[0]) * 1024 == pytest.approx(tree.pss(files, frozenset({pid})), rel=0.05)
+        assert int(own.split("Pss:")[1].split()[0]) * 1024 == pytest.approx(
+            tree.pss(files, frozenset({pid}))[pid], rel=0.05
+        )

@@ -36,33 +36,32 @@ def test_the_first_process_with_a_step_speaks() -> None:
     voices = Voices(1, owned=False)
     assert voices.heard(hello(1))
     assert voices.heard(step(7))
-    assert (voices.speaker, voices.heard(step(8)), voices.heard(hello(9)), voices.heard(step(7))) == (
-        7,
-        False,
-        False,
-        True,
-    )
+    assert [voices.heard(one) for one in (step(8), hello(9), step(7))] == [False, False, True]
+    assert voices.speakers == {0: 7}
 
 
 def test_after_it_has_ended_another_may_speak() -> None:
     voices = Voices(1, owned=False)
     voices.heard(step(7))
     voices.heard(wire.Bye(**BASE, **BYE, pid=7))
-    assert not voices.left(7)
+    assert voices.left(7) is None
     assert voices.heard(step(8))
-    assert (voices.speaker, voices.left(8)) == (8, True), "no last word: its connection broke"
+    assert voices.left(8) == 0, "no last word: its connection broke"
+    assert voices.heard(step(9)), "a launcher has started another in its place"
 
 
-def test_other_ranks_are_told_of_once() -> None:
+def test_each_rank_has_a_voice() -> None:
     voices = Voices(1, owned=False)
-    assert [voices.heard(one) for one in (hello(3, 1), step(3, 1), step(2))] == [False, False, True]
-    assert [voices.other_rank(one) for one in (hello(3, 1), step(3, 1), step(3, 1), step(4, 2))] == [None, 1, None, 2]
+    told = (hello(3, 1), step(3, 1), step(2), hello(5, 1), step(5, 1), step(4, 2), step(3, 1))
+    assert [voices.heard(one) for one in told] == [True, True, True, False, False, True, True]
+    assert voices.speakers == {0: 2, 1: 3, 2: 4}
+    assert (voices.left(5), voices.left(3), voices.speakers) == (None, 1, {0: 2, 2: 4})
 
 
 def test_a_scenario_speaks_by_its_root_alone() -> None:
     voices = Voices(1, owned=True)
     assert [voices.heard(step(pid)) for pid in (2, 1)] == [False, True]
-    assert (voices.other_rank(step(2, 1)), voices.left(2), voices.left(1)) == (None, False, True)
+    assert (voices.heard(step(2, 1)), voices.left(2), voices.left(1)) == (False, None, 0)
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,13 @@ class Wires:
 
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.ranks: list[int | None] = []
         self.connected = True
 
-    def send(self, command: commands.Command) -> bool:
+    def send(self, command: commands.Command, rank: int | None = None) -> bool:
         if self.connected:
             self.sent.append(command.name)
+            self.ranks.append(rank)
         return self.connected
 
 

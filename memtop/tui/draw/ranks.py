@@ -10,7 +10,7 @@ from rich.segment import Segment
 from memtop.model import units
 from memtop.model.ranks import RankCell, RankStrip
 from memtop.model.ranks_text import among, named
-from memtop.tui.draw.cells import Row, fit, join, left, right
+from memtop.tui.draw.cells import Row, fit, join, left, right, row_width
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
 
@@ -56,8 +56,13 @@ def _says(ranks: RankStrip, width: int, view: View) -> Row:
         lead = f"highest {size} on " if width >= 100 else f"{_WORST} {size} on "
         parts += [[Segment(lead, palette["dim"]), Segment(f"rank {worst.rank}", palette["text"])]]
     if ranks.spread is not None and ranks.spread_percent is not None:
-        apart = f"{units.size(ranks.spread, view.unit)}, {ranks.spread_percent:.1f} %"
-        parts += [[Segment("spread ", palette["dim"]), Segment(apart, palette["text"])]]
+        share = f"{ranks.spread_percent:.1f} %"
+        long = [
+            Segment("spread ", palette["dim"]),
+            Segment(f"{units.size(ranks.spread, view.unit)}, {share}", palette["text"]),
+        ]
+        fits = row_width(join([*parts, long], 999, Segment(" · "))) <= width
+        parts += [long if fits else [long[0], Segment(share, palette["text"])]]
     return join(parts, width, Segment(" · ", palette["faint"]))
 
 
