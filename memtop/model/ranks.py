@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Final, Literal
 
 Standing = Literal["waiting", "training", "paused", "lost", "ended"]
@@ -34,8 +35,9 @@ class RankCell:
     seconds: float | None
     """Seconds a step, over the last seconds."""
     own: float | None
-    """Seconds of a step in data, forward and what is in none of the phases, at its newest watched step. Ranks wait for
-    each other in backward (that is where DDP reduces gradients), so whole steps are of equal length and this is not."""
+    """Seconds of a step in data, forward and what is in none of the phases: the middle one of its newest watched steps,
+    `None` before there are three. Ranks wait for each other in backward (that is where DDP reduces gradients), so whole
+    steps are of equal length and this is not. FSDP's ranks wait in forward, too: there it tells less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,8 @@ class RankStrip:
     def stragglers(self) -> tuple[int, ...]:
         """The ranks that the others wait for. Unknown times are nobody's fault."""
         training = [cell for cell in self.cells if cell.standing in ("training", "paused")]
-        slow = {cell.rank for cell in training if _lags(cell, training)}
+        slow = _slow([cell for cell in training if cell.own is not None], lambda cell: cell.own)
+        slow |= _slow(training, lambda cell: cell.seconds) & {cell.rank for cell in training if cell.own is None}
         return tuple(sorted(slow))
 
     @property
@@ -83,13 +86,18 @@ class RankStrip:
         return [cell for cell in self.cells if cell.peak is not None]
 
 
-def _lags(cell: RankCell, among: list[RankCell]) -> bool:
-    others = [one for one in among if one.rank != cell.rank]
-    own = [one.own for one in others if one.own is not None]
-    whole = [one.seconds for one in others if one.seconds is not None]
-    if cell.own is not None and own and cell.seconds is not None:
-        return _slower(cell.own, median(own), cell.seconds)
-    return cell.seconds is not None and bool(whole) and _slower(cell.seconds, median(whole), cell.seconds)
+def _slow(cells: list[RankCell], time: Callable[[RankCell], float | None]) -> set[int]:
+    """The ranks whose `time` stands out from the middle one of the others."""
+    known = [(value, cell) for cell in cells if (value := time(cell)) is not None and cell.seconds is not None]
+    times = sorted(value for value, _ in known)
+    found = set()
+    for value, cell in known if len(known) > 1 else ():
+        place = bisect_left(times, value)
+        others = times[:place] + times[place + 1 :]
+        usual = (others[(len(others) - 1) // 2] + others[len(others) // 2]) / 2
+        if _slower(value, usual, cell.seconds or 0.0):
+            found.add(cell.rank)
+    return found
 
 
 def _slower(time: float, usual: float, step: float) -> bool:

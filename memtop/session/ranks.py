@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from statistics import median
 from typing import TypeVar
 
 from memtop.model.ledger import known
@@ -16,6 +17,8 @@ from memtop.session.share import by_sight, merged, own
 from memtop.session.state import State
 from memtop.session.voices import reports
 
+_ENOUGH = 3
+"""Watched steps that it takes to say who is slow."""
 _Figure = TypeVar("_Figure", int, float)
 _STANDINGS: dict[Phase, Standing] = {
     Phase.TRAINING: "training",
@@ -227,9 +230,7 @@ def _peak(state: State) -> int | None:
 
 def _cell(rank: int, state: State, lost: float | None) -> RankCell:
     device = state.home or "cpu"
-    now, rate, phased = state.now(device), state.steps_per_second(), state.phased
-    phases = {} if phased is None else phased.phases
-    before = [phases.get(name) for name in ("data", "forward", "other")]
+    now, rate = state.now(device), state.steps_per_second()
     return RankCell(
         rank=rank,
         device=device,
@@ -239,7 +240,7 @@ def _cell(rank: int, state: State, lost: float | None) -> RankCell:
         now=None if now is None else known(now.bytes),
         peak=_peak(state),
         seconds=1 / rate if rate else None,
-        own=None if phases.get("forward") is None else sum(one or 0.0 for one in before),
+        own=median(state.before_backward) if len(state.before_backward) >= _ENOUGH else None,
     )
 
 

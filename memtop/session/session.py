@@ -81,7 +81,7 @@ class Session:
         """The newest of everything. Cheap enough for every frame."""
         with self._lock:
             self._around.logs = self._recording.states()
-            return snapshot(self._state, self._around, self._now())
+            return snapshot(self._state.shown, self._around, self._now(), self._state.strip())
 
     def output_since(self, line: int) -> tuple[int, list[str]]:
         """(number of lines so far, the harmless lines from number `line` on that are still kept)."""

@@ -33,6 +33,9 @@ from memtop.session.marks import EVENT, Marks
 
 _RATE_SECONDS = 4.0
 """Over how long steps per second are taken."""
+_WATCHED = 9
+"""Watched steps over which the time before backward is taken: one alone is full of chance."""
+_BEFORE_BACKWARD = ("data", "forward", "other")
 _NO_TREE: dict[str, Any] = dict.fromkeys(("tree_rss", "tree_pss", "tree_pss_t", "tree_processes", "pinned"))
 """What a sample says of a target that is gone."""
 _MOMENTS = frozenset({"forward_end", "backward_end", "step_end", "peak"})
@@ -53,6 +56,8 @@ class State:
         self.step: StepRecord | None = None
         self.phased: StepRecord | None = None
         """The newest step whose phases were measured."""
+        self.before_backward: deque[float] = deque(maxlen=_WATCHED)
+        """Seconds of a step in data, forward and what is in none of the phases, over the newest watched ones."""
         self.moments: dict[str, dict[str, MemoryRecord]] = {}
         """Newest memory record by device and moment."""
         self.highest: dict[str, MemoryRecord] = {}
@@ -266,6 +271,8 @@ class State:
         )
         if any(value is not None for value in message.phases.values()):
             self.phased = self.step
+            if message.phases.get("forward") is not None:
+                self.before_backward.append(sum(message.phases.get(name) or 0.0 for name in _BEFORE_BACKWARD))
         self._paced(t, seconds * message.steps, message.steps)
         if message.trained_ns > 0:
             self.overhead_percent = 100 * message.spent_ns / message.trained_ns

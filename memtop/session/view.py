@@ -16,7 +16,6 @@ from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
 from memtop.session.missing import why
 from memtop.session.output import Output
-from memtop.session.ranks import Ranks
 from memtop.session.readings import Facts
 from memtop.session.state import State
 
@@ -49,9 +48,8 @@ class Around:
         return why(self.command, torch=state.torch, stepped=bool(state.moments or state.step), over=over, t=t)
 
 
-def snapshot(ranks: Ranks, around: Around, t: float) -> Snapshot:
-    """The newest of everything at run second `t`, of the rank that is looked at."""
-    state, strip = ranks.shown, ranks.strip()
+def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = None) -> Snapshot:
+    """The newest of everything at run second `t`; `strip` are the ranks where `state` is of one of several."""
     manifest, settings, facts = around.manifest, around.settings, around.facts
     device = focus(state, around)
     total = settings.get("steps")

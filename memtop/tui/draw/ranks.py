@@ -16,9 +16,12 @@ from memtop.tui.view import View
 
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 _SHOWN, _WORST, _SLOW, _LOST, _ENDED = "▸", "▲", "◆", "✖", "✔"
+_NO_MARK: Final = (" ", "dim")
 _MARKS: Final = f"{_SHOWN} shown  {_WORST} highest  {_SLOW} the others wait for it  {_LOST} gone"
 
-_Form = tuple[int, Callable[[RankCell, RankStrip, View], Row]]
+_Form = tuple[int, Callable[[RankCell], Row]]
+_Marks = dict[int, tuple[str, str]]
+"""By rank: one character, and the palette's role of it."""
 
 
 def strip(ranks: RankStrip | None, width: int, most: int, view: View) -> list[Row]:
@@ -35,7 +38,7 @@ def strip(ranks: RankStrip | None, width: int, most: int, view: View) -> list[Ro
         needed = -(-len(ranks.cells) // each)
         if needed <= room:
             each = -(-len(ranks.cells) // needed)
-            cells = [cell(one, ranks, view) for one in ranks.cells]
+            cells = [cell(one) for one in ranks.cells]
             lines = [cells[start : start + each] for start in range(0, len(cells), each)]
             return rows + [fit([Segment(" "), *(segment for one in line for segment in one)], width) for line in lines]
     return rows + _columns(ranks, width, room, view)
@@ -68,14 +71,14 @@ def _says(ranks: RankStrip, width: int, view: View) -> Row:
 
 def _forms(ranks: RankStrip, view: View) -> list[_Form]:
     """From the widest cell to the narrowest: (its cells, how it is drawn)."""
+    palette, marks = view.palette, _marks(ranks)
     digits = len(str(max(cell.rank for cell in ranks.cells)))
     size = max(len(units.size(cell.peak, view.unit)) for cell in ranks.cells)
     steps = max(len(f"{cell.step:,}") for cell in ranks.cells)
 
-    def cell(one: RankCell, whole: RankStrip, parts: int) -> Row:
-        palette = view.palette
-        mark, role = _mark(one, whole)
-        shown = one.rank == whole.shown
+    def cell(one: RankCell, parts: int) -> Row:
+        mark, role = marks.get(one.rank, _NO_MARK)
+        shown = one.rank == ranks.shown
         row = [
             Segment(_SHOWN if shown else " ", palette["accent"]),
             Segment(right(str(one.rank), digits), palette["strong" if shown else "dim"]),
@@ -90,21 +93,20 @@ def _forms(ranks: RankStrip, view: View) -> list[_Form]:
 
     bare = 1 + digits + 1 + size + 2
     return [
-        (bare + 7 + steps + 12, lambda one, whole, _: cell(one, whole, 3)),
-        (bare + 7 + steps, lambda one, whole, _: cell(one, whole, 2)),
-        (bare, lambda one, whole, _: cell(one, whole, 1)),
+        (bare + 7 + steps + 12, lambda one: cell(one, 3)),
+        (bare + 7 + steps, lambda one: cell(one, 2)),
+        (bare, lambda one: cell(one, 1)),
     ]
 
 
-def _mark(cell: RankCell, ranks: RankStrip) -> tuple[str, str]:
-    """One character, and the palette's role of it: what is worst about a rank comes first."""
-    if cell.standing == "lost":
-        return _LOST, "bad"
-    if cell.rank in ranks.stragglers:
-        return _SLOW, "warn"
-    if ranks.worst is not None and cell.rank == ranks.worst.rank:
-        return _WORST, "accent"
-    return (_ENDED, "dim") if cell.standing == "ended" else (" ", "dim")
+def _marks(ranks: RankStrip) -> _Marks:
+    """The ranks that stand out: what is worst about a rank wins."""
+    marks: _Marks = {cell.rank: (_ENDED, "dim") for cell in ranks.cells if cell.standing == "ended"}
+    if ranks.worst is not None:
+        marks[ranks.worst.rank] = _WORST, "accent"
+    marks |= dict.fromkeys(ranks.stragglers, (_SLOW, "warn"))
+    marks |= {cell.rank: (_LOST, "bad") for cell in ranks.lost}
+    return marks
 
 
 def _pace(cell: RankCell) -> str:
@@ -116,7 +118,7 @@ def _pace(cell: RankCell) -> str:
 
 def _columns(ranks: RankStrip, width: int, room: int, view: View) -> list[Row]:
     """Many ranks: one character each, as high as its peak is beside the highest; marks in their place."""
-    palette = view.palette
+    palette, marks = view.palette, _marks(ranks)
     top = 0 if ranks.worst is None else ranks.worst.peak or 0
     digits = len(str(max(cell.rank for cell in ranks.cells)))
     each = max(1, (width - 4 - 2 * digits) // 8 * 8)
@@ -124,7 +126,7 @@ def _columns(ranks: RankStrip, width: int, room: int, view: View) -> list[Row]:
     for start in range(0, len(ranks.cells), each):
         part = ranks.cells[start : start + each]
         row = [Segment(f" {part[0].rank:>{digits}} ", palette["dim"])]
-        row += [_column(cell, ranks, top, palette) for cell in part]
+        row += [_column(cell, ranks.shown, marks.get(cell.rank, _NO_MARK), top, palette) for cell in part]
         row.append(Segment(f" {part[-1].rank}", palette["dim"]))
         rows.append(fit(row, width))
     if len(rows) > room:
@@ -135,9 +137,9 @@ def _columns(ranks: RankStrip, width: int, room: int, view: View) -> list[Row]:
     return rows
 
 
-def _column(cell: RankCell, ranks: RankStrip, top: int, palette: Palette) -> Segment:
-    mark, role = _mark(cell, ranks)
-    if cell.rank == ranks.shown:
+def _column(cell: RankCell, shown: int, marked: tuple[str, str], top: int, palette: Palette) -> Segment:
+    mark, role = marked
+    if cell.rank == shown:
         return Segment(_SHOWN, palette["accent"])
     if mark not in (" ", _ENDED):
         return Segment(mark, palette[role])
