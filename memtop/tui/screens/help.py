@@ -42,6 +42,8 @@ _NAMES = {
     "plus": "+",
     "equals_sign": "=",
     "comma": ",",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "question_mark": "?",
     "slash": "/",
     "escape": "esc",
