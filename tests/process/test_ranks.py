@@ -33,7 +33,13 @@ def launch(kind: str, ranks: int, folder: Path, *, watched: bool, dies: int | No
     """The status, what was said on stderr, and the folder with the log."""
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += [str(RANKED), kind, str(STEPS), str(folder), *([] if dies is None else [str(dies)])]
+    command += [
+        str(RANKED),
+        kind,
+        str(STEPS if dies is None else dies + 1),
+        str(folder),
+        *([] if dies is None else [str(dies)]),
+    ]
     if watched:
         log = str(folder / "log.jsonl")
         command = [sys.executable, "-m", "memtop", "run", "--headless", "--log", log, "--", *command]
@@ -54,7 +60,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
         "fsdp": ("fsdp", 4, True, None),
         "plain ddp": ("ddp", 2, False, None),
         "plain fsdp": ("fsdp", 4, False, None),
-        "dies": ("ddp", 2, True, 3),
+        "dies": ("ddp", 2, True, 300),  # What the probe has not sent yet is lost: it does so four times a second.
     }
     with ThreadPoolExecutor(2) as pool:
         begun = {
