@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import wire
+from . import events, wire
 from .attribution import CATEGORIES, PARAMETERS, Attribution
 from .births import BACKWARD, FORWARD, HELD, PHASES, RECOMPUTE, Birth, Moment
 from .by_line import lines
@@ -44,8 +44,8 @@ class Found:
         self.ranks = attribution.finish()
         devices = {birth.device for birth in look.births}
         home = {birth.device for birth, rank in zip(look.births, self.ranks, strict=True) if rank == PARAMETERS}
-        events = list(changes(look))
-        self.courses = [self._course(device, events) for device in sorted(home or devices)]
+        changed = list(changes(look))
+        self.courses = [self._course(device, changed) for device in sorted(home or devices)]
         self.owners = self._owned(attribution.owners)
         """The module (its `id`, 0 for none) that each birth belongs to."""
 
@@ -76,6 +76,7 @@ class Found:
         `counters` are the allocator's by device and moment (`cuda:0 forward_end`)."""
         sent = []
         growth = self._growth()
+        events.write(self)
         for made in self.courses:
             told = sorted({*notes, *self.notes, *([] if made.played else [UNSEEN])})
             for name, (at, count) in made.moments.items():

@@ -226,3 +226,15 @@ def test_garbage_is_collected_only_under_a_cap(capped: bool, retries: int) -> No
     allocator.free(allocator.malloc(70 * MIB))
     allocator.malloc(72 * MIB)
     assert (allocator.reserved, allocator.retries) == (72 * MIB, retries)
+
+
+def test_the_growing_end_counts_as_what_it_may_grow_to() -> None:
+    """A larger block that can't grow is the better fit: the end of the expandable segment is kept for what needs it."""
+    allocator = CachingAllocator(parse("expandable_segments:True"))
+    inner = allocator.malloc(30 * MIB)
+    allocator.malloc(5 * MIB)
+    end = allocator.malloc(25 * MIB)
+    address = inner.address
+    allocator.free(inner)
+    allocator.free(end)
+    assert allocator.malloc(20 * MIB).address == address
