@@ -14,6 +14,11 @@ from memtop.model.step_events import StepEvents
 from tests.unit.deep_driver import Driver, Seen, modules_of
 
 Optimizer = Callable[[Any], Any]
+Batch = Callable[[int], tuple[Any, Any]]
+
+
+def images(count: int) -> tuple[Any, Any]:
+    return torch.randn(count, 3, 32, 32), torch.randint(0, 10, (count,))
 
 
 def adam(parameters: Any) -> Any:
@@ -33,17 +38,17 @@ def cnn() -> Any:
 
 
 def looked(
-    model: Any, batch: int, optimizer: Optimizer = adam, shape: tuple[int, ...] = (3, 32, 32), forward: Any = None
+    model: Any, batch: int, optimizer: Optimizer = adam, forward: Any = None, make: Batch | None = None
 ) -> tuple[StepEvents, Seen]:
     """The third step of a training with this batch size: its storages, and what the look's records say. `forward`
-    stands in for the model's own."""
+    stands in for the model's own; `make` gives samples and labels, images where it is left out."""
     steps = optimizer(model.parameters())
     driver = Driver(steps, modules=modules_of(model))
-    x, y = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
+    x, y = (make or images)(batch)
 
     def step() -> Any:
         steps.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy((forward or model)(x), y)
+        loss = nn.functional.cross_entropy((forward or model)(x).flatten(0, -2), y.flatten())
         loss.backward()
         steps.step()
         return loss.detach()
