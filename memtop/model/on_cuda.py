@@ -24,9 +24,9 @@ MULTIPLY: Final = frozenset({"aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm"
 """Operators that ask cuBLAS."""
 CONVOLVE: Final = frozenset({"aten.convolution", "aten.convolution_backward", "aten.cudnn_convolution"})
 
-_FOREACH: Final = {"Adam": 1, "AdamW": 1, "SGD": 0}
-"""Optimizers of torch.optim whose `foreach` road is known: how often all that they train is there once more. SGD needs
-it once where weight decay is on, which is seen by its temporaries."""
+_FOREACH: Final = frozenset({"Adam", "AdamW", "SGD"})
+"""Optimizers of torch.optim whose `foreach` road is known: where the ordinary one makes something on the way (Adam's
+denominator, weight decay), this makes one of it for each tensor, all at once. A fused one makes nothing on either."""
 
 
 def on_cuda(events: StepEvents, optimizers: list[str] | None = None) -> tuple[StepEvents, list[str]]:
@@ -70,9 +70,9 @@ def _foreach(events: StepEvents, optimizers: list[str] | None) -> tuple[StepEven
     if not optimizers or any(name not in _FOREACH for name in optimizers):
         named = ", ".join(optimizers or ["the optimizer, which is not known"])
         return events, [f"{named}: its temporaries are taken as on the CPU, CUDA's may be larger"] if own else []
-    events = _without(events, own)
-    if not any(_FOREACH[name] for name in optimizers) and not own:
+    if not own:
         return events, []
+    events = _without(events, own)
     return _with_lists(events, events.moments["backward_end"]), []
 
 

@@ -162,14 +162,19 @@ def test_a_forecast_says_how_much_of_the_temporaries_grows() -> None:
         seconds=1.0,
         columns=list(CATEGORIES),
         marks=[Mark(at=0.0, name="backward")],
-        times=[0.0],
-        points=[[100, 0, 50, 0, 40, 300, 80]],
+        times=[0.0, 0.1, 0.2],
+        points=[[100, 0, 50, 0, 40, 300, 80], [100, 0, 75, 0, 40, 200, 0], [100, 0, 75, 0, 40, 100, 0]],
         peak=0,
-        changes=1,
+        changes=3,
     )
     modules = ModulesRecord(t=0.0, rank=0, device="cpu", step=2, rows=[], folded=0)
     assert facts(trace, modules, batch=10, trainable=100, forecast=[Backward()]).shares == {"backward": 0.5}
-    assert facts(trace, modules, batch=10, trainable=100).shares == {"backward": 1.0}
+    known = facts(trace, modules, batch=10, trainable=100)
+    assert known.shares == {"backward": 1.0}
+    assert [point.grown for point in known.points] == [0, 25, 0]
+    later = replace(trace, marks=[*trace.marks, Mark(at=0.3, name="optimizer"), Mark(at=0.4, name="end")])
+    last = facts(later, modules, batch=10, trainable=100).points[-1]
+    assert (last.phase, last.bytes["activations"]) == ("optimizer", 100), "a phase in which nothing came or went"
 
 
 def test_segments_are_cut_where_checkpoint_sequential_cuts() -> None:
