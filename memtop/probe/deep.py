@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
@@ -59,7 +59,17 @@ class DeepStep:
             self._peaks[device] = allocator.highest(device)
         self._history = History.begin(self._indices(), self._notes)
         self._recorded: dict[str, Recorded] = {}
+        self.found: Found | None = None
+        """Once `records` has worked it out."""
         self._look.enter()
+
+    def on_raise(self, tell: Callable[[BaseException], None]) -> None:
+        """Have `tell` called with what an operator raises; it must not raise."""
+        self._look.raised = tell
+
+    def syncs(self) -> tuple[str, dict[str, Any]] | None:
+        """Where the step made the CPU wait: message and data; `None` where it did not."""
+        return self._look.syncs.told(self.step)
 
     @property
     def broken(self) -> str | None:
@@ -135,6 +145,7 @@ class DeepStep:
             self._counters[f"{device} peak"] = self._at_peak(device)
         with _uncollected():
             found = Found(self._look, self._attribution, self._tracker.modules(), self.step, self._recorded)
+            self.found = found
             return found.records(self._counters, sorted({*self._tracker.notes, *self._notes}))
 
     def _at_peak(self, device: str) -> dict[str, int] | None:

@@ -9,8 +9,10 @@ allocate, for a mode belongs to its thread (autograd's threads inherit it).
 
 from __future__ import annotations
 
+import sys
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,6 +39,7 @@ from .operators import ANY, SIZE
 from .origins import Origins
 from .places import Places
 from .storages import device_name, pieces, storages, tensors
+from .syncs import Syncs
 
 LIMIT = 2_000_000
 """Storages of one look; a step that makes more is followed no further."""
@@ -109,6 +112,9 @@ class Look:
         self.shapes: dict[int, tuple[int, ...]] = {}
         """What each module made last in forward, by its `id`."""
         self.places = Places()
+        self.syncs = Syncs(self.places)
+        self.raised: Callable[[BaseException], None] = lambda error: None
+        """Called with what an operator raises. Must not raise."""
         self.phase = FORWARD
         self.broken: str | None = None
         """Why the look was given up."""
@@ -210,6 +216,17 @@ class Look:
         first = next((tuple(one.shape) for one in found if one.dim()), None)
         if first is not None and first[0] > self.samples:
             self.samples, self.sample = first[0], first[1:]
+
+    def waited(self, operator: Any, args: Any, kwargs: Any, result: Any, elapsed_ns: int) -> None:
+        """An operator that may make the CPU wait for a device has run."""
+        try:
+            try:
+                frame = sys._getframe(2)
+            except ValueError:
+                frame = None
+            self.syncs.ran(operator, args, kwargs, result, frame, self.phase, elapsed_ns)
+        except Exception as error:
+            self.failed(error)
 
     # -- what operators do -------------------------------------------------------------------------------------------
 

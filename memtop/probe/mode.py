@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import operators
 from .births import FORWARD, OPTIMIZER
-from .operators import ANY, NEW, NONE, SHAPE
+from .operators import ANY, NEW, NONE, SHAPE, SYNC
 
 if TYPE_CHECKING:
     from .look import Look
@@ -73,7 +73,15 @@ def _handler(look: Look) -> Any:
             kind = operators.kind_of(func)
         if kind < 0:
             return func(*args, **(kwargs or {}))
-        result = func._op(*args, **kwargs) if kwargs else func._op(*args)
+        began = now() if kind >= SYNC else 0
+        try:
+            result = func._op(*args, **kwargs) if kwargs else func._op(*args)
+        except (RuntimeError, MemoryError) as error:
+            look.raised(error)
+            raise
+        if began:
+            kind -= SYNC
+            look.waited(func, args, kwargs, result, now() - began)
         if kind != NEW:
             if kind == NONE or (kind == SHAPE and not writes and look.phase != FORWARD):
                 return result

@@ -116,6 +116,15 @@ class Places:
             frame = frame.f_back
         return -1
 
+    def is_mine(self, code: CodeType) -> bool:
+        """Whether a piece of code is the person's."""
+        kind = self._kinds.get(id(code))
+        return (self._kind(code) if kind is None else kind) == _MINE
+
+    def is_call(self, code: CodeType) -> bool:
+        """Whether it is torch's wrapper around a module's call, whose `self` is the module."""
+        return code is _CALLS
+
     def _number(self, frame: FrameType) -> int:
         key = (id(frame.f_code), frame.f_lasti)
         number = self._numbers.get(key)

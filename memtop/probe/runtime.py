@@ -11,7 +11,9 @@ from . import allocator, deep, describe, inputs, untraced, wire
 from .clock import Clock
 from .forwards import Forwards
 from .governor import Governor, Tier
+from .leaks import Leaks
 from .loss import Loss
+from .oom import Ooms
 from .orders import Orders
 from .steps import EDGE, Steps, prices
 from .storages import Ledger, solid, tensors
@@ -63,6 +65,8 @@ class Probe(Unhooked):
         self._holding = False
         self._started = time.monotonic_ns()
         self._clock = Clock()
+        self._leaks = Leaks(asks=budget > 0)
+        self._ooms = Ooms(link, self._tracker, self._inputs, lambda: self._clock.step)
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
         self._deep: deep.DeepStep | None = None
         self._watching = True
@@ -104,6 +108,7 @@ class Probe(Unhooked):
                 self._clock.begin(time.monotonic_ns() - elapsed_ns)
             self._inputs.took(batch, elapsed_ns, iterator)
             self._loaded(batch)
+            self._ooms.attach()
         except Exception as error:
             self._failed(error)
         self._book(began)
@@ -146,6 +151,7 @@ class Probe(Unhooked):
     def backward_ended(self) -> None:
         """A backward of a watched step has returned, or raised."""
         self._inputs.backward_ended()
+        self._ooms.passing(sys.exc_info()[1])
         if self._deep is not None:
             self._deep.backward_ended()
 
@@ -209,6 +215,10 @@ class Probe(Unhooked):
         else:
             for record in looked.records():
                 self._link.send(record)
+            if (waits := looked.syncs()) is not None:
+                self._link.send(wire.event("syncs", waits[0], **waits[1]))
+            if looked.found is not None:
+                self._leaks.looked(looked.found)
         self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
 
     def _given_up(self, looked: deep.DeepStep) -> None:
@@ -273,6 +283,10 @@ class Probe(Unhooked):
         """Whether the next step is watched, and whether a `step` record is due."""
         if early or now - self._clock.reported_ns >= _RECORD_GAP_NS:
             self._send_step()
+        for name, message, data in self._leaks.news(self._clock.step):
+            self._link.send(wire.event(name, message, **data))
+        if self._leaks.due(self._clock.step):
+            self._governor.ask_deep()
         tier = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
         self._watching = bool(tier)
         self._will_know = self._will_know or untraced.on_compile(self._compiles)
@@ -302,6 +316,7 @@ class Probe(Unhooked):
         if self._governor.announced or self._tracker.blind:
             self._tracker.scan()
         self._deep = self._inputs.look = deep.DeepStep(self._tracker, self._inputs, self._clock.step + 1, (EDGE,))
+        self._deep.on_raise(self._ooms.passing)
         self._deep.hold([solid(one) for one in tensors(self._result)])
 
     def _compiles(self) -> None:
@@ -353,6 +368,7 @@ class Probe(Unhooked):
         if not self._facts["devices"] and (facts := allocator.facts())["devices"]:
             self._facts = facts
             self._link.send(wire.hello(facts))
+            self._ooms.attach()
         described = describe.model(self._tracker, self._inputs)
         if described != self._described:
             self._described = described
@@ -384,5 +400,6 @@ class Probe(Unhooked):
             self._send_step()
         except Exception as error:
             self._failed(error)
+        self._ooms.at_exit()
         facts = {"steps": self._clock.step, "seconds": self._clock.trained_ns / 1e9, "dropped": self._link.dropped}
         self._link.send(wire.bye(facts | self._costs()))

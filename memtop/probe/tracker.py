@@ -114,7 +114,7 @@ class Tracker:
 
     def forward_ended(self, roots: list[Any]) -> Ledger:
         """Bytes when backward begins at `roots`; remembers the activations to see them go."""
-        ledger = self._held()
+        ledger = self.held()
         self._activations, self._copies = [], []
         for one in [*graph.saved(roots, self.notes), *roots]:
             for storage in storages(one):
@@ -128,7 +128,7 @@ class Tracker:
 
     def later(self) -> Ledger:
         """Bytes at a later moment of the same step: of the activations, those still alive."""
-        ledger = self._held()
+        ledger = self.held()
         ledger.claim_held("inputs", self._copies)
         ledger.claim_held("activations", self._activations)
         return ledger
@@ -137,7 +137,7 @@ class Tracker:
         """The watched step is over."""
         self._activations, self._copies, self._leaves = [], [], []
 
-    def _held(self) -> Ledger:
+    def held(self) -> Ledger:
         """What is held beside the graph: the first five categories."""
         ledger, sharded = Ledger(), Sharded(self.modules())
         parameters = list(self.parameters())
