@@ -105,6 +105,17 @@ class Cgroup:
         known = [free for free in frees if free is not None]
         return CgroupMemory(limit=limit, used=self._usage(tightest), free=min(known) if known else None)
 
+    def kills(self) -> int | None:
+        """Processes of our group that the kernel's out-of-memory killer has ended so far, whichever limit was hit.
+
+        Where there is no such count, those of the whole machine; `None` where neither is told.
+        """
+        for group in self._memory[:1]:
+            name = "memory.events" if group.version == 2 else "memory.oom_control"
+            if (count := _pair(self._files.text(f"{group.path}/{name}"), "oom_kill")) is not None:
+                return count
+        return _pair(self._files.text("proc/vmstat"), "oom_kill")
+
     def cpus(self) -> float | None:
         """CPUs' worth of time that the quota allows, the smallest of all ancestors; `None` where none is set."""
         quotas = [quota for group in self._cpu if (quota := self._quota(group)) is not None]
@@ -154,6 +165,12 @@ class Cgroup:
             period = self._files.word(f"{group.path}/cpu.cfs_period_us") or "100000"
         allowed, each = integer(quota), integer(period)
         return allowed / each if allowed is not None and allowed > 0 and each else None
+
+
+def _pair(text: str | None, name: str) -> int | None:
+    """The number that stands after `name` on a line of its own."""
+    pairs = (line.split() for line in (text or "").splitlines())
+    return next((integer(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == name), None)
 
 
 def usable(threads: int | None, affinity: int | None, quota: float | None) -> int | None:

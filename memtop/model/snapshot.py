@@ -8,6 +8,8 @@ from enum import Enum
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.leaks import Leak, Waits
+from memtop.model.oom import Explanation
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
@@ -184,6 +186,12 @@ class Snapshot:
     """Which batch fits the device in focus; `None` before the first deep look of this training, at any batch size."""
     tracked: tuple[Tracked, ...] = ()
     """Marks of `memtop.track()`, oldest first, the last thousand."""
+    oom: Explanation | None = None
+    """The newest time that memory ran out, explained."""
+    leaks: tuple[Leak, ...] = ()
+    """Lines that leave more behind with every step, most bytes first."""
+    waits: Waits | None = None
+    """Where the step of the newest deep look made the CPU wait for a device."""
     overhead_percent: float | None
     """Time spent watching over time trained, so far: the probe's estimate, see `EndRecord`."""
     announced_seconds: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from signal import SIGINT, SIGTERM, Signals
 
-from memtop.model import ranks_text
+from memtop.model import leaks, oom_text, ranks_text
 from memtop.model.categories import TENSORS
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
@@ -56,6 +56,9 @@ def _size_of(record: MemoryRecord | None) -> str:
 def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
     """What to leave behind when a run is over: how it ended, where its memory was, where the log lies."""
     found = [_outcome(snapshot, end)]
+    if snapshot.oom is not None:
+        found += oom_text.lines(snapshot.oom)
+    found += [f"{leaks.headline(leak)}; {leaks.remedy(leak)}" for leak in snapshot.leaks]
     for device, sizes in sorted((end.peak if end else {}).items()):
         found.append(_highest(harmless(device, 40), sizes))
     if snapshot.missing is not None:

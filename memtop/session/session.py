@@ -21,6 +21,7 @@ from memtop.model.text import harmless
 from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
 from memtop.session.forecasts import Forecasts
+from memtop.session.kills import Kills
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
@@ -52,6 +53,7 @@ class Session:
         self._target: Target | CommandTarget | None = None
         self._address: Address | None = None
         self._links: Links | None = None
+        self._kills = Kills()
         self._over = threading.Event()
         self._changing = threading.Lock()
         self._commands = 0
@@ -217,6 +219,7 @@ class Session:
                 if around.manifest is not None:
                     data = manifests.data_source(around.manifest, around.settings)
                     self._write([EventRecord(t=0.0, name="data", message=data, data={})])
+            self._kills.begin()
             target = (CommandTarget if self.is_command else Target)(command, env, self._options.output)
         except BaseException:
             address.close()
@@ -361,7 +364,8 @@ class Session:
         """The target is gone and everything of it has been read."""
         with self._lock:
             self._around.output.finish()
-            self._write([self._state.ended(self._now(), code)])
+            end = self._state.ended(self._now(), code)
+            self._write([*([] if self._around.stopped else self._state.troubles.ended(end, self._kills.since())), end])
             self._wants_pause = False
         self._over.set()
         self._notify()

@@ -30,6 +30,7 @@ from memtop.session.forecasts import Forecasts
 from memtop.session.holdings import Holdings
 from memtop.session.looks import Looks
 from memtop.session.marks import EVENT, Marks
+from memtop.session.troubles import Troubles
 
 _RATE_SECONDS = 4.0
 """Over how long steps per second are taken."""
@@ -74,6 +75,7 @@ class State:
         self.looks = Looks()
         self.forecasts = forecasts or Forecasts()
         self.marks = Marks()
+        self.troubles = Troubles(self)
         self.malformed = 0
         self.part: Callable[[DeviceRecord | None], DeviceRecord | None] = lambda sample: sample
         """What of a sample is this rank's: all of it where there is one rank."""
@@ -129,6 +131,8 @@ class State:
                 self.marks.heard(t, message.data)
             except msgspec.ValidationError:
                 self.malformed += 1
+        if self.troubles.concerns(name):
+            return self.troubles.heard(t, name, message)
         data = harmless_data(message.data)
         return [EventRecord(t=t, rank=message.rank, name=name, message=harmless(message.message), data=data)]
 
@@ -197,7 +201,7 @@ class State:
             self._counters[device] = counters
         if counters is not None or not device.startswith("cuda"):  # On CUDA without them the reserve is not known.
             self._holdings.held(device, t, counters.reserved if counters else known(tensors))
-        whole = self._whole(device, tensors, counters)
+        whole = self.whole(device, tensors, counters)
         record = MemoryRecord(
             t=t,
             rank=message.rank,
@@ -214,7 +218,8 @@ class State:
             notes=[*(harmless(one, 200) for one in message.notes), *whole.notes],
         )
         self._keep(record)
-        return [record, *(self._retried(t, message.rank, device, counted.retries) if counted else [])]
+        warned = self.troubles.measured(record)
+        return [record, *warned, *(self._retried(t, message.rank, device, counted.retries) if counted else [])]
 
     def _retried(self, t: float, rank: int, device: str, retries: int) -> list[Record]:
         if retries <= self._retries.get(device, 0):
@@ -231,6 +236,10 @@ class State:
         self.history.setdefault(record.device, History()).add(record.t, record.bytes, record.step)
         self.looks.moment(record)
 
+    def counters(self, told: wire.Allocator | None) -> Counters | None:
+        """The probe's word on an allocator as the ledger wants it."""
+        return _counters(told)
+
     def _source(self, device: str) -> float | None:
         """When the figures around the tensors were read."""
         sample = self.part(self.devices.get(device))
@@ -238,7 +247,8 @@ class State:
             return None
         return sample.tree_pss_t if device == "cpu" and sample.tree_pss_t is not None else sample.t
 
-    def _whole(self, device: str, tensors: Mapping[str, int | None], counters: Counters | None) -> Whole:
+    def whole(self, device: str, tensors: Mapping[str, int | None], counters: Counters | None) -> Whole:
+        """Tensor bytes with what surrounds them on the device, by its newest sample."""
         sample, then = self.part(self.devices.get(device)), self._holdings.then(device)
         if device.startswith("cuda"):
             return on_cuda(tensors, counters, sample, then)
@@ -281,7 +291,7 @@ class State:
             history.add_loss(t, message.loss)
         if self.phase not in (Phase.PAUSED, Phase.ENDED):
             self.enter(Phase.TRAINING, t)
-        return [self.step]
+        return [self.step, *self.troubles.stepped(t)]
 
     def _paced(self, t: float, seconds: float, steps: int) -> None:
         """So many steps took so long, up to run second `t`."""
@@ -304,7 +314,7 @@ class State:
             return None
         newest = max(moments, key=lambda record: record.t)
         counters = self._counters.get(device)
-        whole = self._whole(device, {name: newest.bytes.get(name) for name in TENSORS}, counters)
+        whole = self.whole(device, {name: newest.bytes.get(name) for name in TENSORS}, counters)
         sources = {**newest.sources, "device": self._source(device)}
         return replace(newest, bytes=whole.bytes, device_total=whole.total, sources=sources)
 
@@ -313,7 +323,7 @@ class State:
         sample = self.devices.get(device)
         if sample is None:
             return None
-        whole = self._whole(device, dict.fromkeys(TENSORS), self._counters.get(device))
+        whole = self.whole(device, dict.fromkeys(TENSORS), self._counters.get(device))
         return MemoryRecord(
             t=sample.t,
             device=device,

@@ -89,11 +89,14 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         output=around.output.tail(_TAIL),
         output_lines=around.output.count,
         logs=around.logs,
-        banner=_banner(state, around, t, strip),
+        banner=_banner(state, around, t, device, strip),
         pending=around.pending,
         deep=state.looks.newest(device),
         forecast=state.forecasts.newest(device),
         tracked=state.marks.kept(),
+        oom=state.troubles.ooms.newest,
+        leaks=tuple(state.troubles.live()),
+        waits=state.troubles.waits,
         overhead_percent=state.overhead_percent,
         announced_seconds=state.announced_seconds,
         looks=state.taken,
@@ -164,12 +167,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _banner(state: State, around: Around, t: float, strip: RankStrip | None) -> Banner | None:
+def _banner(
+    state: State, around: Around, t: float, device: str, strip: RankStrip | None
+) -> Banner | None:
     failed = next((log for log in around.logs if not log.ok), None)
     if around.problem is not None:
         return around.problem
+    trouble = state.troubles.banner(device, t)
     if state.end is not None and not around.stopped and (state.end.signal or state.end.exit_code):
-        return _failure(state.end, around, strip)
+        fatal = state.troubles.ooms.newest is not None and not state.troubles.ooms.newest.caught
+        return trouble if fatal and trouble is not None else _failure(state.end, around, strip)
+    if trouble is not None and (failed is None or trouble.severity == "error"):
+        return trouble
     if failed is not None:
         return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
     missing = around.missing(state, t)

@@ -162,3 +162,19 @@ def test_v1_minus_one_is_no_quota(tmp_path: Path) -> None:
 )
 def test_usable_threads(threads: int | None, affinity: int | None, quota: float | None, answer: int | None) -> None:
     assert usable(threads, affinity, quota) == answer
+
+
+def test_kills_are_counted_for_our_group_else_for_the_machine(tmp_path: Path) -> None:
+    events = "low 0\nhigh 4\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n"
+    write(v2(tmp_path), {"sys/fs/cgroup/job/step/memory.events": events, "proc/vmstat": "nr_free 1\noom_kill 7\n"})
+    assert Cgroup(Files(tmp_path)).kills() == 2
+    (tmp_path / "sys/fs/cgroup/job/step/memory.events").unlink()
+    assert Cgroup(Files(tmp_path)).kills() == 7
+    (tmp_path / "proc/vmstat").unlink()
+    assert Cgroup(Files(tmp_path)).kills() is None
+
+
+def test_v1_tells_kills_beside_its_switch(tmp_path: Path) -> None:
+    told = {"sys/fs/cgroup/memory/job/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"}
+    write(v1(tmp_path, "/job"), told)
+    assert Cgroup(Files(tmp_path)).kills() == 5

@@ -1,0 +1,202 @@
+"""What needs a person's action, of the present run: memory that ran out or will, leaks, waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from memtop.model import leaks, oom_text
+from memtop.model.categories import TENSORS
+from memtop.model.leaks import Leak, Wait, Waits
+from memtop.model.ledger import known
+from memtop.model.oom import Explanation
+from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record
+from memtop.model.snapshot import Banner
+from memtop.model.text import one_line
+from memtop.model.trend import Seen, Trend
+from memtop.protocol import leaks as leaks_wire
+from memtop.protocol import oom as oom_wire
+from memtop.protocol import records as wire
+from memtop.session.ooms import Before, Ooms
+
+if TYPE_CHECKING:
+    from memtop.session.state import State
+
+_NAMES = frozenset({"oom", "oom_end", "leak", "leak_over", "syncs"})
+_LEAKS = 20
+_SIGKILL = 9
+_CAUGHT = 60.0
+"""Seconds for which an error that the program caught stands in the banner."""
+
+
+class Troubles:
+    """Joins what the probe tells with what the state knows."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.ooms = Ooms()
+        self.leaks: dict[tuple[str, int], Leak] = {}
+        """By file and line, those over included."""
+        self.waits: Waits | None = None
+        self.trends: dict[str, Trend] = {}
+
+    def concerns(self, name: str) -> bool:
+        """Whether an event of this name is for us."""
+        return name in _NAMES
+
+    def heard(self, t: float, name: str, message: wire.Event) -> list[Record]:
+        """A probe's event: the records it makes."""
+        try:
+            if name == "oom":
+                return [self._oom(t, message)]
+            if name == "leak":
+                return [self._leak(t, message)]
+            if name == "leak_over":
+                return self._over(t, message)
+            if name == "syncs":
+                return [self._waits(t, message)]
+        except msgspec.ValidationError:
+            self._state.malformed += 1
+        return []
+
+    def stepped(self, t: float) -> list[Record]:
+        """A `step` record came: an out-of-memory error before it was caught."""
+        step = self._state.step
+        if step is None or not self.ooms.stepped(step.step) or self.ooms.newest is None:
+            return []
+        text = oom_text.headline(self.ooms.newest)
+        return [EventRecord(t=t, rank=step.rank, name="oom_caught", message=text, data={"step": self.ooms.newest.step})]
+
+    def measured(self, record: MemoryRecord) -> list[Record]:
+        """A memory record: whether it foretells that memory will run out."""
+        if record.moment != "forward_end" or record.bytes.get("activations") is None:
+            return []
+        free = record.bytes.get("free")
+        if free is None:
+            return []
+        seen = Seen(
+            step=record.step,
+            held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
+            inputs=record.bytes.get("inputs") or 0,
+            free=free + (record.bytes.get("cached") or 0),
+        )
+        model = self._state.model
+        shape = "×".join(str(one) for one in model.inputs[0].shape) if model is not None and model.inputs else "?"
+        found = self.trends.setdefault(record.device, Trend()).add(seen, shape)
+        if found is None:
+            return []
+        data = {"device": record.device, "steps": found.steps, "remedy": found.remedy}
+        return [EventRecord(t=record.t, rank=record.rank, name="warning", message=found.text, data=data)]
+
+    def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
+        """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""
+        if end.signal != _SIGKILL:
+            return []
+        state, step = self._state, self._state.step
+        before = Before(moments=state.moments.get("cpu", {}), batch=None if step is None else step.batch_size)
+        told = self.ooms.killed(end.t, end.steps + 1, kills, state.now("cpu"), state.devices.get("cpu"), before)
+        if told is None:
+            return []
+        return [EventRecord(t=end.t, name="oom", message=oom_text.headline(told), data=_data(told) | {"kills": kills})]
+
+    def banner(self, device: str, t: float) -> Banner | None:
+        """What needs action first, at run second `t`."""
+        told = self.ooms.newest
+        if told is not None and (not told.caught or t - told.t < _CAUGHT):
+            severity = "warning" if told.caught else "error"
+            return Banner(severity=severity, text=oom_text.headline(told), remedy=oom_text.advice(told))
+        trend = self.trends.get(device)
+        leak = max(self.live(), key=lambda one: one.bytes_per_step, default=None)
+        if leak is not None:
+            soon = (
+                ""
+                if trend is None or trend.warning is None or trend.warning.steps is None
+                else (f"; full in about {trend.warning.steps:,} steps")
+            )
+            return Banner(severity="warning", text=leaks.headline(leak) + soon, remedy=leaks.remedy(leak))
+        if trend is not None and trend.warning is not None:
+            return Banner(severity="warning", text=trend.warning.text, remedy=trend.warning.remedy)
+        return None
+
+    def live(self) -> list[Leak]:
+        """Leaks that are not over, most bytes a step first."""
+        return sorted((one for one in self.leaks.values() if not one.over), key=lambda one: -one.bytes_per_step)
+
+    def _oom(self, t: float, message: wire.Event) -> Record:
+        told = oom_wire.decode(message.data)
+        device = one_line(told.device, 20)
+        tensors = {name: told.bytes.get(name) for name in TENSORS}
+        whole = self._state.whole(device, tensors, self._state.counters(told.allocator))
+        good = {name: one for name, one in self._state.moments.get(device, {}).items() if one.step <= told.step}
+        step = self._state.step
+        made = self.ooms.heard(t, told, whole, Before(moments=good, batch=None if step is None else step.batch_size))
+        return EventRecord(
+            t=t,
+            rank=message.rank,
+            name="oom",
+            message=oom_text.headline(made),
+            data=_data(made) | {"fatal": told.fatal},
+        )
+
+    def _leak(self, t: float, message: wire.Event) -> Record:
+        told = leaks_wire.leak(message.data)
+        if told.kind not in leaks.KINDS:
+            raise msgspec.ValidationError(f"unknown kind of leak {told.kind!r}")
+        place = told.place
+        leak = Leak(
+            t=t,
+            kind=told.kind,
+            file=one_line(place.file, 400),
+            line=place.line,
+            text=None if place.text is None else one_line(place.text, 200),
+            module=None if told.module is None else one_line(told.module, 300),
+            category=None if told.category is None else one_line(told.category, 30),
+            device=None if told.device is None else one_line(told.device, 20),
+            tensors_per_step=told.tensors_per_step,
+            bytes_per_step=told.bytes_per_step,
+            since=told.since,
+            holder=None if told.holder is None else one_line(told.holder, 100),
+        )
+        if len(self.leaks) < _LEAKS:
+            self.leaks[leak.file, leak.line] = leak
+        more = [f"{one_line(one.file, 400)}:{one.line}" for one in told.more]
+        data = leaks.as_data(leak) | {"more": more}
+        return EventRecord(t=t, rank=message.rank, name="leak", message=leaks.headline(leak), data=data)
+
+    def _over(self, t: float, message: wire.Event) -> list[Record]:
+        told = leaks_wire.over(message.data)
+        key = (one_line(told.place.file, 400), told.place.line)
+        if key not in self.leaks:
+            return []
+        leak = self.leaks[key] = replace(self.leaks[key], over=True)
+        text = leaks.headline(leak)
+        return [EventRecord(t=t, rank=message.rank, name="leak_over", message=text, data=leaks.as_data(leak))]
+
+    def _waits(self, t: float, message: wire.Event) -> Record:
+        told = leaks_wire.waits(message.data)
+        self.waits = Waits(
+            step=told.step, count=told.count, seconds=told.seconds, rows=tuple(_wait(row) for row in told.rows)
+        )
+        data = asdict(self.waits)
+        return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
+
+
+def _data(told: Explanation) -> dict[str, Any]:
+    plain: Mapping[str, Any] = asdict(told)
+    return {name: value for name, value in plain.items() if name not in ("t", "caught")}
+
+
+def _wait(row: leaks_wire.Wait) -> Wait:
+    return Wait(
+        file=None if row.file is None else one_line(row.file, 400),
+        line=row.line,
+        text=None if row.text is None else one_line(row.text, 200),
+        operator=one_line(row.operator, 60),
+        device=one_line(row.device, 20),
+        phase=one_line(row.phase, 20),
+        count=row.count,
+        seconds=row.seconds,
+    )

@@ -1,0 +1,168 @@
+"""The explanation of an out-of-memory error: figures that add up, remedies that would have worked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memtop.model import oom_text
+from memtop.model.ledger import Whole
+from memtop.model.oom import Facts, batch_changes, fragmented, remedies, shortfall
+from memtop.model.records import MemoryRecord
+from memtop.protocol.oom import decode
+from memtop.session.ooms import Before, Ooms
+
+GIB = 1 << 30
+MIB = 1 << 20
+BYTES: dict[str, int | None] = {
+    "parameters": 4 * GIB, "gradients": 4 * GIB, "optimizer_state": 8 * GIB, "activations": 40 * GIB, "inputs": GIB,
+    "temporaries": None, "other_processes": 3 * GIB, "cached": GIB, "free": GIB,
+}  # fmt: skip
+
+
+def facts(**more: Any) -> Facts:
+    given = {
+        "device": "cuda:0", "step": 7, "asked": 3 * GIB, "bytes": BYTES, "total": 80 * GIB, "available": GIB,
+        "cached": GIB, "largest_free": 100 * MIB, "batch": 64, "per_sample": 656 * MIB, "activations": 40 * GIB,
+        "leaves": 100, "optimizers": ["Adam"],
+    }  # fmt: skip
+    return Facts(**(given | more))
+
+
+def test_what_was_missing() -> None:
+    assert shortfall(facts()) == 2 * GIB
+    assert shortfall(facts(available=None)) == 3 * GIB
+    assert shortfall(facts(available=9 * GIB)) == 3 * GIB, "two readings contradict each other"
+    assert shortfall(facts(asked=None)) is None
+
+
+def test_each_remedy_saves_what_was_held_and_would_have_been_enough() -> None:
+    found = remedies(facts())
+    assert [(one.text.split()[0], one.saves) for one in found] == [
+        ("free", 3 * GIB),
+        ("batch", 4 * 656 * MIB),
+        ("torch.utils.checkpoint", 32 * GIB),
+    ]
+    assert all(one.enough and one.saves >= 2 * GIB for one in found)
+    assert "batch 60 instead of 64" in found[1].text
+
+
+def test_fragmentation_is_told_by_the_largest_piece() -> None:
+    pieces = facts(asked=3 * GIB, available=GIB, cached=2 * GIB, largest_free=GIB)
+    assert fragmented(pieces)
+    assert "expandable_segments" in remedies(pieces)[0].text
+    assert remedies(pieces)[0].saves == 2 * GIB
+    assert not fragmented(facts(asked=3 * GIB, available=GIB, cached=GIB)), "it would not have been enough in one piece"
+
+
+def test_where_none_is_enough_alone_those_that_are_together_are_told() -> None:
+    small = {"optimizer_state": 2 * GIB, "other_processes": GIB + MIB, "activations": 0}
+    found = remedies(facts(asked=4 * GIB, bytes=small, batch=1, per_sample=None, activations=None, cached=0))
+    assert [(one.saves, one.enough) for one in found] == [(2 * GIB, False), (GIB + MIB, False)]
+    assert oom_text.together(found) == 3 * GIB + MIB
+    none = remedies(facts(asked=5 * GIB, bytes=small, batch=1, per_sample=None, activations=None, cached=0))
+    assert none == ()
+
+
+def test_a_limit_on_the_process_is_not_helped_by_others() -> None:
+    assert not any("other processes" in one.text for one in remedies(facts(limit="RLIMIT_AS")))
+
+
+@given(
+    asked=st.integers(1, 1 << 50),
+    available=st.none() | st.integers(0, 1 << 40),
+    batch=st.none() | st.integers(1, 4096),
+    each=st.none() | st.integers(0, 1 << 34),
+    peak=st.none() | st.integers(0, 1 << 34),
+    held=st.dictionaries(st.sampled_from(list(BYTES)), st.none() | st.integers(0, 1 << 40)),
+)
+def test_the_bytes_of_remedies_always_add_up(
+    asked: int, available: int | None, batch: int | None, each: int | None, peak: int | None, held: dict[str, Any]
+) -> None:
+    given_ = facts(
+        asked=asked, available=available, batch=batch, per_sample=each, peak_per_sample=peak, bytes=held,
+        activations=held.get("activations"),
+    )  # fmt: skip
+    short, found = shortfall(given_), remedies(given_)
+    assert short is not None
+    assert len(found) <= 3
+    for one in found:
+        assert one.saves > 0
+        assert one.enough == (one.saves >= short)
+        if "SGD" in one.text:
+            assert one.saves == held["optimizer_state"]
+        if "other processes" in one.text:
+            assert one.saves == held["other_processes"]
+        if one.text.startswith("batch"):
+            assert batch is not None
+            rest = int(one.text.split()[1].replace(",", ""))
+            assert one.saves == (batch - rest) * (peak or each or 0)
+            assert 1 <= rest < batch
+    assert sum(one.saves for one in found) >= short or not found
+
+
+def test_what_changed_in_the_batch() -> None:
+    before = [((8, 128), "int64"), ((8,), "int64")]
+    assert batch_changes(before, [((8, 512), "int64"), ((8,), "int64")]) == [(before[0], ((8, 512), "int64"))]
+    assert batch_changes(before, []) == []
+
+
+TOLD: dict[str, Any] = {
+    "device": "cuda:0", "step": 7, "asked": 2 * GIB, "module": "block.3",
+    "place": {"file": "/home/a/train.py", "line": 31, "function": "main", "text": "loss = model(x)\x1b[31m"},
+    "bytes": {"parameters": GIB, "activations": 10 * GIB, "inputs": 0},
+    "allocator": None, "inputs": [[[8, 128], "int64"]], "inputs_now": [[[8, 512], "int64"]], "optimizers": ["AdamW"],
+    "limit": None, "leaves": 4, "device_free": GIB, "cached": 0, "largest_free": 0, "fatal": False, "notes": [],
+}  # fmt: skip
+
+
+def _record(moment: Any, **bytes_: int) -> MemoryRecord:
+    return MemoryRecord(
+        t=1.0, device="cuda:0", step=6, moment=moment, tier="deep", sources={}, bytes=dict(bytes_), where=None,
+        allocated=None, reserved=None, device_total=80 * GIB, notes=[],
+    )  # fmt: skip
+
+
+def test_the_picture_is_joined_with_the_last_good_step() -> None:
+    whole = Whole(bytes={**TOLD["bytes"], "other_processes": 9 * GIB, "free": GIB}, total=80 * GIB)
+    moments = {
+        "forward_end": _record("forward_end", activations=2 * GIB, inputs=0),
+        "step_end": _record("step_end", other_processes=GIB),
+    }
+    ooms = Ooms()
+    told = ooms.heard(9.0, decode(TOLD), whole, Before(moments=moments, batch=8))
+    assert (told.short, told.available, told.place) == (GIB, GIB, "/home/a/train.py:31")
+    assert told.text == "loss = model(x)", "no escape of a terminal's"
+    assert told.changes == (
+        "the batch was (8, 128) int64, it is (8, 512) int64",
+        "other processes took 8.00 GiB more of cuda:0",
+    )
+    assert [one.saves for one in told.remedies] == [9 * GIB, GIB, 4 * GIB]
+    words = "\n".join(oom_text.lines(told))
+    assert "train.py:31: loss = model(x) (module block.3)" in words
+    assert "missing: 1.00 GiB" in words
+
+
+def test_a_step_after_it_says_that_it_was_caught_and_says_so_once() -> None:
+    ooms = Ooms()
+    ooms.heard(9.0, decode(TOLD), Whole(bytes={}, total=None), Before(moments={}, batch=None))
+    assert not ooms.stepped(6)
+    assert ooms.stepped(7)
+    assert not ooms.stepped(8)
+    assert ooms.newest is not None
+    assert oom_text.headline(ooms.newest).endswith("caught, the training went on")
+
+
+@pytest.mark.parametrize(
+    ("kills", "free", "words"), [(1, 50, "killer ended it"), (0, 2, "nearly full"), (None, 50, "")]
+)
+def test_a_kill_is_told_by_the_kernels_count_or_by_a_full_memory(kills: int | None, free: int, words: str) -> None:
+    from memtop.model.records import DeviceRecord
+
+    host = DeviceRecord(t=1.0, device="cpu", memory_total=100, memory_free=free)
+    told = Ooms().killed(9.0, 5, kills, None, host, Before(moments={}, batch=None))
+    assert (told is None) == (not words)
+    assert told is None or words in oom_text.headline(told)

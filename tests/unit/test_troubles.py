@@ -1,0 +1,107 @@
+"""Events of the probe that need action: what of them reaches the log and the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from memtop.model.records import EndRecord, EventRecord
+from memtop.protocol import records as wire
+from memtop.session.state import State
+
+from .test_state import BASE, START, host, memory, step
+
+PLACE = {"file": "/a/train.py", "line": 31, "function": "main", "text": "loss = f(x)\x1b[2J"}
+LEAK: dict[str, Any] = {
+    "kind": "graph", "place": PLACE, "module": None, "category": "activations", "device": "cpu", "step": 130,
+    "tensors_per_step": 1.0, "bytes_per_step": 4096, "since": 2, "holder": "list losses", "more": [],
+}  # fmt: skip
+OOM: dict[str, Any] = {
+    "device": "cpu", "step": 6, "asked": 900, "module": None, "place": PLACE, "bytes": {"parameters": 50},
+    "allocator": None, "inputs": [], "inputs_now": [], "optimizers": [], "limit": None, "leaves": 1,
+    "device_free": None, "cached": None, "largest_free": None, "fatal": False, "notes": [],
+}  # fmt: skip
+
+
+def event(name: str, data: dict[str, Any]) -> wire.Event:
+    return wire.Event(**(BASE | {"name": name, "message": "m", "data": data}))
+
+
+def test_a_leak_comes_to_log_and_banner_and_goes_when_it_is_over() -> None:
+    state = State(START)
+    (record,) = state.heard(event("leak", LEAK))
+    assert isinstance(record, EventRecord)
+    assert (record.name, record.data["line"], record.data["text"]) == ("leak", 31, "loss = f(x)")
+    banner = state.troubles.banner("cpu", 3.0)
+    assert banner is not None
+    assert banner.text == "leak at train.py:31: 1 tensor, 4.00 KiB more a step, kept with their graph, in list losses"
+    (record,) = state.heard(event("leak_over", {"place": PLACE, "part": False}))
+    assert isinstance(record, EventRecord)
+    assert record.name == "leak_over"
+    assert state.troubles.banner("cpu", 3.0) is None
+    assert state.heard(event("leak_over", {"place": PLACE | {"line": 99}, "part": True})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("leak", LEAK | {"kind": "odd"}),
+        ("leak", LEAK | {"bytes_per_step": "many"}),
+        ("oom", {}),
+        ("oom", OOM | {"asked": 1.5}),
+        ("syncs", {"step": 1}),
+        ("leak_over", {}),
+    ],
+)
+def test_what_is_malformed_is_counted_and_dropped(name: str, data: dict[str, Any]) -> None:
+    state = State(START)
+    assert state.heard(event(name, data)) == []
+    assert state.malformed == 1
+
+
+def test_an_error_that_was_caught_is_told_once_and_leaves_the_banner_after_a_while() -> None:
+    state = State(START)
+    state.sampled([host(1.0)])
+    (record,) = state.heard(event("oom", OOM))
+    assert isinstance(record, EventRecord)
+    assert record.data["total"] == sum(count for count in record.data["bytes"].values() if count is not None) == 1000
+    assert (record.data["available"], record.data["short"]) == (550, 350), "50 were taken since the sample"
+    banner = state.troubles.banner("cpu", 3.0)
+    assert banner is not None
+    assert banner.severity == "error"
+    assert [one.name for one in state.heard(step(step=6)) if isinstance(one, EventRecord)] == ["oom_caught"]
+    assert len(state.heard(step(step=7))) == 1
+    banner = state.troubles.banner("cpu", 3.0)
+    assert banner is not None
+    assert banner.severity == "warning"
+    assert state.troubles.banner("cpu", 300.0) is None
+
+
+@pytest.mark.parametrize(("signal", "kills", "names"), [(9, 1, ["oom"]), (9, 0, []), (15, 1, [])])
+def test_a_kill_by_the_kernel_is_told_with_what_was_held(signal: int, kills: int, names: list[str]) -> None:
+    state = State(START)
+    state.sampled([host(1.0)])
+    state.heard(memory())
+    end = EndRecord(
+        t=9.0, exit_code=None, signal=signal, steps=4, seconds=9.0, peak={}, dropped=0, overhead_percent=None
+    )
+    told = state.troubles.ended(end, kills)
+    assert [one.name for one in told if isinstance(one, EventRecord)] == names
+    if names:
+        assert state.troubles.ooms.newest is not None
+        assert state.troubles.ooms.newest.bytes["parameters"] == 50
+
+
+def test_steady_growth_warns_once_in_the_log() -> None:
+    state = State(START)
+    state.sampled([host(1.0)])
+    names = []
+    for number in range(12):
+        known = {"parameters": 50, "activations": 20 + 10 * number, "inputs": 5}
+        records = state.heard(memory(step=10 * number + 1, bytes=known))
+        names += [one.name for one in records if isinstance(one, EventRecord)]
+    assert names == ["warning"]
+    banner = state.troubles.banner("cpu", 3.0)
+    assert banner is not None
+    assert banner.text.startswith("this will not fit in about ")
