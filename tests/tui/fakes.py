@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from memtop.model import leaks, oom_text
 from memtop.model.categories import CPU, CUDA, TENSORS
+from memtop.model.leaks import Leak, Wait, Waits
+from memtop.model.oom import Explanation, Remedy
 from memtop.model.records import (
     DeviceProcess,
     DeviceRecord,
@@ -373,6 +376,38 @@ def failed() -> Snapshot:
     )
 
 
+OOM = Explanation(
+    t=9.2, step=3, device="cuda:0", asked=2_684_354_560, short=1_589_137_900, available=1_095_216_660,
+    bytes=CNN | {"activations": 140_000_000_000, "cached": 4_000_000_000}, total=H200.memory,
+    place="/home/a/train.py:57",
+    text="x = self.block3(x)", module="block3.conv", cached=4_000_000_000, largest_free=1_048_576_000, fragmented=True,
+    limit=None, changes=("the batch was (64, 3, 32, 32) float32, it is (512, 3, 32, 32) float32",),
+    remedies=(
+        Remedy(text="set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True: the cache was enough, but in pieces",
+               saves=4_000_000_000, enough=True, estimate=False),
+        Remedy(text="batch 506 instead of 512 (accumulate gradients for the same effect)", saves=1_640_625_000,
+               enough=True, estimate=True),
+    ),
+)  # fmt: skip
+
+
+def leaking() -> Snapshot:
+    """A list that keeps its losses, and lines that wait for the GPU."""
+    leak = Leak(
+        t=8.0, kind="graph", file="/home/a/train.py", line=31, text="loss = criterion(model(x), y)", module=None,
+        category="activations", device="cuda:0", tensors_per_step=1, bytes_per_step=2_097_152, since=2,
+        holder="list losses",
+    )  # fmt: skip
+    rows = (
+        Wait(file="/home/a/train.py", line=40, text="total += loss.item()", operator="_local_scalar_dense",
+             device="cuda", phase="forward", count=1, seconds=0.0123),
+        Wait(file=None, line=None, text=None, operator="nonzero", device="cuda", phase="backward", count=12,
+             seconds=0.0004),
+    )  # fmt: skip
+    banner = Banner(severity="warning", text=leaks.headline(leak), remedy=leaks.remedy(leak))
+    return cnn(leaks=(leak,), banner=banner, waits=Waits(step=30, count=13, seconds=0.0127, rows=rows))
+
+
 def out_of_memory() -> Snapshot:
     """CUDA ran out."""
     end = EndRecord(
@@ -388,11 +423,8 @@ def out_of_memory() -> Snapshot:
         end=end,
         now=record,
         highest=record,
-        banner=Banner(
-            severity="error",
-            text="out of memory on cuda:0: 2.50 GiB more were wanted, 1.02 GiB were free",
-            remedy="- halves the batch",
-        ),
+        banner=Banner(severity="error", text=oom_text.headline(OOM), remedy=oom_text.advice(OOM)),
+        oom=OOM,
     )
 
 
@@ -441,6 +473,7 @@ STATES: dict[str, Callable[[], Snapshot]] = {
     "paused": paused,
     "failed": failed,
     "out_of_memory": out_of_memory,
+    "leaking": leaking,
     "lost": lost,
     "two_gpus": two_gpus,
     "unknown": unknown,

@@ -89,7 +89,7 @@ def test_the_same_snapshot_draws_the_same_rows() -> None:
 def test_what_needs_action_is_the_first_line() -> None:
     first = text_of(board(STATES["out_of_memory"](), 120, 40, View())[0])
     assert first.startswith(" ✖ out of memory on cuda:0")
-    assert "halves the batch" in first + text_of(board(STATES["out_of_memory"](), 120, 40, View())[1])
+    assert "expandable_segments" in first + text_of(board(STATES["out_of_memory"](), 120, 40, View())[1])
 
 
 def test_an_old_figure_shows_its_age() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.segment import Segment
 
 from memtop.model import units
@@ -31,7 +33,12 @@ def board(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """`height` rows of exactly `width` cells each: the main screen."""
     rows: list[Row] = []
     if snapshot.banner is not None and height > 1:
-        rows += banner(snapshot.banner, width, view.palette, 2 if height >= 20 else 1)
+        told = (
+            replace(snapshot.banner, text=f"{snapshot.banner.text} · v explains")
+            if _explained(snapshot, view)
+            else None
+        )
+        rows += banner(told or snapshot.banner, width, view.palette, 2 if height >= 20 else 1)
     small = width < 40 or height < 10
     foot = [footer(width, view)] if (view.keys or view.notice) and not (small and height < 4) else []
     room = height - len(rows) - len(foot)
@@ -39,6 +46,11 @@ def board(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     rows = [fit(row, width) for row in rows[: height - len(foot)]]
     rows += [[Segment(" " * width)]] * (height - len(foot) - len(rows)) + foot
     return to_ascii(rows) if view.ascii_only else rows
+
+
+def _explained(snapshot: Snapshot, view: View) -> bool:
+    """Whether the details say more of what needs action, and a key leads there."""
+    return bool(view.keys) and (snapshot.oom is not None or bool(snapshot.leaks))
 
 
 def natural_height(snapshot: Snapshot, width: int, view: View) -> int:

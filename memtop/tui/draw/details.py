@@ -14,6 +14,7 @@ from memtop.tui.draw.figures import SizeColumn, figures_of, measured, record_of,
 from memtop.tui.draw.gpu import gpu_lines
 from memtop.tui.draw.host import host_lines
 from memtop.tui.draw.peak import WAITING, looked, where
+from memtop.tui.draw.troubles import troubles
 from memtop.tui.palette import LETTERS, title
 from memtop.tui.view import MOMENTS, View
 
@@ -24,8 +25,9 @@ _SHOWN = ("forward_end", "peak", "backward_end", "step_end", "highest", "now")
 def details(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     """All of it, `width` cells wide and as long as it takes."""
     rows: list[Row] = []
-    if snapshot.banner is not None:
+    if snapshot.banner is not None and snapshot.oom is None and not snapshot.leaks:
         rows += _section("What needs action", view) + _text(_banner(snapshot), width, view)
+    rows += troubles(snapshot, width, view)
     if snapshot.lesson:
         rows += _section("What this shows", view) + _text(harmless(snapshot.lesson), width, view)
     rows += _section(f"Memory of {snapshot.device} at each moment", view) + _moments(snapshot, width, view)

@@ -1,0 +1,77 @@
+"""What needs action, in full: memory that ran out, lines that leak, lines that make the CPU wait."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+
+from memtop.model import leaks, oom_text, units
+from memtop.model.leaks import Leak, Waits
+from memtop.model.oom import Explanation
+from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
+from memtop.tui.draw.cells import Row, left, right, wrap
+from memtop.tui.view import View
+
+_MOST = 12
+"""Lines that wait, of those told."""
+
+
+def troubles(snapshot: Snapshot, width: int, view: View) -> list[Row]:
+    """All of it, each section under its title; nothing where all is well."""
+    rows: list[Row] = []
+    if snapshot.oom is not None:
+        rows += _titled("Out of memory, explained", view) + _oom(snapshot.oom, width, view)
+    if snapshot.leaks:
+        rows += _titled("Leaks", view)
+        rows += [row for leak in snapshot.leaks for row in _leak(leak, width, view)]
+    if snapshot.waits is not None:
+        rows += _titled("What makes the CPU wait", view) + _waits(snapshot.waits, width, view)
+    return rows
+
+
+def _titled(words: str, view: View) -> list[Row]:
+    return [Row(), [Segment(words, view.palette["title"])]]
+
+
+def _oom(told: Explanation, width: int, view: View) -> list[Row]:
+    head, *rest = oom_text.lines(told)
+    rows: list[Row] = [[Segment(line, view.palette["strong"])] for line in wrap(harmless(head), width)]
+    before = ""
+    for fact in rest:
+        name, colon, value = harmless(fact).partition(": ")
+        first, *more = wrap(value, max(20, min(width, 110) - 4)) if colon else wrap(name, max(20, min(width, 110)))
+        if not colon:
+            rows += [[Segment(line, view.palette["text"])] for line in (first, *more)]
+            continue
+        rows += [[Segment(f"{name}:", view.palette["dim"])]] if name != before else []
+        before = name
+        rows += [[Segment("    " + line, view.palette["text"])] for line in (first, *more)]
+    return rows
+
+
+def _leak(leak: Leak, width: int, view: View) -> list[Row]:
+    palette = view.palette
+    rows: list[Row] = [
+        [Segment(line, palette["text"])] for line in wrap(harmless(leaks.headline(leak)), min(width, 110))
+    ]
+    if leak.text:
+        rows.append([Segment("    " + harmless(leak.text), palette["strong"])])
+    remedy = leaks.remedy(leak)
+    if remedy is not None:
+        rows += [[Segment("    " + line, palette["dim"])] for line in wrap(f"→ {remedy}", max(20, min(width, 110) - 4))]
+    return rows
+
+
+def _waits(waits: Waits, width: int, view: View) -> list[Row]:
+    """A line each: how often, how long, where."""
+    palette = view.palette
+    alone = all(row.device == "cpu" for row in waits.rows)
+    words = "none here: these lines read values of CPU tensors, and would wait on a GPU"
+    took = words if alone else f"{waits.count:,} times, {units.duration(waits.seconds)} in all"
+    rows: list[Row] = [[Segment(f"in step {waits.step:,}: {took}", palette["text"])]]
+    for one in waits.rows[:_MOST]:
+        place = "—" if one.file is None else f"{one.file.rpartition('/')[2]}:{one.line}"
+        time = "" if one.device == "cpu" else units.duration(one.seconds)
+        head = right(f"{one.count:,} ×", 8) + right(time, 9) + "  " + left(harmless(place), 22)
+        rows.append([Segment(head, palette["text"]), Segment(harmless(one.text or one.operator), palette["dim"])])
+    return rows
