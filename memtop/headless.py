@@ -96,6 +96,8 @@ def exit_status(end: EndRecord | None, options: Options) -> int:
     """The target's status as a shell has it; 0 where the time given was over, 1 where nobody knows."""
     if end is None:
         return 1
+    if options.attach is not None:
+        return 0  # Its own status is known to who started it alone.
     if (
         options.duration is not None
         and end.seconds >= options.duration

@@ -4,5 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-NAMES: Final = ("run", "fit", "specs", "scenarios", "replay", "compare", "report", "doctor", "schema", "completion")
+NAMES: Final = (
+    "run",
+    "connect",
+    "attach",
+    "fit",
+    "replay",
+    "compare",
+    "report",
+    "specs",
+    "scenarios",
+    "doctor",
+    "schema",
+    "completion",
+)
 """In the order of the help. Each is a module of this package."""

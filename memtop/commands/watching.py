@@ -16,6 +16,7 @@ from memtop.usage import Number, Refused, SectionOption
 if TYPE_CHECKING:
     from memtop.model.snapshot import Snapshot
     from memtop.session import Options
+    from memtop.session.shown import Shown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -99,10 +100,23 @@ def show(mode: str, options: Options) -> int:
             return _headless(options)
         if mode == "once":
             return _once(options)
-        from memtop.session import Session
+        session = _session(options)
         from memtop.tui import app
 
-        return app.run(Session(options), summary=True)
+        return app.run(session, summary=True)
+
+
+def _session(options: Options) -> Shown:
+    """A person's command outlives its screen, and so does what watches it."""
+    from dataclasses import replace
+
+    if not options.command:
+        from memtop.session import Session
+
+        return Session(options)
+    from memtop.session.remote import supervise
+
+    return supervise(replace(options, size=terminal_size()))
 
 
 def mode_of(given: dict[str, Any]) -> str:

@@ -89,11 +89,13 @@ def shut_out(command: Sequence[str]) -> str | None:
 class CommandTarget:
     """A person's process. It outlives us, whatever happens to us."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], output: Output) -> None:
-        """Start it: with our own terminal, or (`capture`) on a terminal of its own. Raises `LaunchError`."""
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], output: Output, size: tuple[int, int] | None = None
+    ) -> None:
+        """Start it: with our own terminal, or (`capture`) on one of its own of `size`. Raises `LaunchError`."""
         self.stdout: IO[bytes] | None = None
         if output == "capture":
-            self._process, self.stdout = _on_a_terminal(command, env)
+            self._process, self.stdout = _on_a_terminal(command, env, size)
         else:
             self._process = _start(command, env, stdout=2 if output == "stderr" else None)
         self.pid = self._process.pid
@@ -132,7 +134,9 @@ def _start(command: Sequence[str], env: Mapping[str, str], **how: Any) -> subpro
         raise LaunchError(f"{command[0]} can't be run: {words}", "check the command") from error
 
 
-def _on_a_terminal(command: Sequence[str], env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _on_a_terminal(
+    command: Sequence[str], env: Mapping[str, str], size: tuple[int, int] | None
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     """The command with a terminal for its output, and a pipe from who keeps that terminal open.
 
     It is not its controlling terminal: that would send HUP to what the command leaves running behind it.
@@ -145,7 +149,7 @@ def _on_a_terminal(command: Sequence[str], env: Mapping[str, str]) -> tuple[subp
         os.close(write)
         raise LaunchError(f"no terminal for the command: {error.strerror}", "use --headless") from error
     try:
-        _size(slave)
+        _size(slave, size)
         keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(master), str(write)]
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         kept = subprocess.Popen(keeper, pass_fds=(master, write), start_new_session=True, cwd="/", **quiet)
@@ -161,8 +165,8 @@ def _on_a_terminal(command: Sequence[str], env: Mapping[str, str]) -> tuple[subp
     return process, os.fdopen(read, "rb", 0)
 
 
-def _size(terminal: int) -> None:
+def _size(terminal: int, size: tuple[int, int] | None) -> None:
     """As wide as the screen that shows it."""
     with suppress(OSError, AttributeError):
-        columns, lines = os.get_terminal_size(sys.__stdout__.fileno())  # type: ignore[union-attr]
+        columns, lines = size or os.get_terminal_size(sys.__stdout__.fileno())  # type: ignore[union-attr]
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

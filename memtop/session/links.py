@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from memtop.launcher.command import CommandTarget
+from memtop.launcher.guest import Guest
 from memtop.launcher.target import Address, Target
 from memtop.protocol import commands, framing, records
 from memtop.session.voices import Voices
@@ -36,7 +37,7 @@ class Listener(Protocol):
 class Links:
     """The channels of one target."""
 
-    def __init__(self, target: Target | CommandTarget, address: Address, listener: Listener) -> None:
+    def __init__(self, target: Target | CommandTarget | Guest, address: Address | None, listener: Listener) -> None:
         self._target = target
         self._address = address
         self._listener = listener
@@ -52,7 +53,10 @@ class Links:
 
     def begin(self) -> None:
         """Start reading."""
-        self._selector.register(self._address.listener, selectors.EVENT_READ, self._accept)
+        if self._address is not None:
+            self._selector.register(self._address.listener, selectors.EVENT_READ, self._accept)
+        if isinstance(self._target, Guest) and self._target.link is not None:
+            self._welcome(self._target.link)
         self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
         if self._target.stdout is not None:
             os.set_blocking(self._target.stdout.fileno(), False)
@@ -106,10 +110,12 @@ class Links:
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
-            link, _ = listener.accept()
-            link.setblocking(False)
-            self._splitters[link] = framing.LineSplitter()
-            self._selector.register(link, selectors.EVENT_READ, self._receive)
+            self._welcome(listener.accept()[0])
+
+    def _welcome(self, link: socket.socket) -> None:
+        link.setblocking(False)
+        self._splitters[link] = framing.LineSplitter()
+        self._selector.register(link, selectors.EVENT_READ, self._receive)
 
     def _receive(self, link: socket.socket) -> None:
         try:

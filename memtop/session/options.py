@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,3 +35,9 @@ class Options:
     """Whether each deep look's whole step, bytes by category through time, is logged too."""
     output: Literal["capture", "inherit", "stderr"] = "capture"
     """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""
+    size: tuple[int, int] | None = None
+    """Columns and lines of the screen that shows the target's output; `None`: as our own terminal has them."""
+    attach: int | None = None
+    """The pid of a process that somebody else started; nothing is launched."""
+    link: socket.socket | None = None
+    """With `attach`: a connection to its probe."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from memtop.model.records import DeviceRecord
 from memtop.model.specs import GpuSpec, HostSpec
@@ -123,3 +124,12 @@ class Readings:
         if isinstance(self._nvml, Unavailable):
             return Facts(host=host, note=self._nvml.reason)
         return Facts(host=host, note="the NVIDIA driver has not answered yet")
+
+
+def renamed(facts: Facts, visible: Mapping[str, str]) -> Facts:
+    """The GPUs by the names that the target's torch gives them."""
+    names = {uuid.removeprefix("GPU-").removeprefix("MIG-"): name for uuid, name in visible.items()}
+    bare = {gpu.uuid: gpu.uuid.removeprefix("GPU-").removeprefix("MIG-") for gpu in facts.gpus}
+    with suppress(KeyError):
+        return replace(facts, gpus=tuple(replace(gpu, visible_as=names.get(bare[gpu.uuid])) for gpu in facts.gpus))
+    return facts

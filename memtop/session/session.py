@@ -6,32 +6,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 
-import memtop
 from memtop.launcher import manifests
 from memtop.launcher.command import CommandTarget
-from memtop.launcher.target import Address, LaunchError, Target, environment, python_with_torch
+from memtop.launcher.guest import Guest
+from memtop.launcher.target import Address, LaunchError, Target
 from memtop.model.deep_records import TraceRecord
-from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, RunRecord, Setting
+from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, Setting
 from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.model.text import harmless
 from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
 from memtop.session.forecasts import Forecasts
 from memtop.session.kills import Kills
+from memtop.session.launching import command_line, run_record, started
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
 from memtop.session.ranks import Ranks
-from memtop.session.readings import Facts, Readings
+from memtop.session.readings import Facts, Readings, renamed
 from memtop.session.recording import Recording
-from memtop.session.view import Around, snapshot
+from memtop.session.view import around, default, snapshot
 
-DEFAULT = "mlp-cifar"
-"""The scenario of a bare `memtop`."""
 _BRINGS: dict[Name, Phase] = {"pause": Phase.PAUSED, "resume": Phase.TRAINING}
 """Where a command leaves the session once it took effect; the others leave it where it is."""
 
@@ -42,7 +39,7 @@ class Session:
     def __init__(self, options: Options) -> None:
         """Nothing is launched, but the machine's facts are being read. Raises `ManifestError` for bad settings."""
         self._options = options
-        self._around = _around(options)
+        self._around = around(options)
         self._env = dict(os.environ)
         self._lock = threading.RLock()
         self._changed: list[Callable[[], None]] = []
@@ -50,7 +47,7 @@ class Session:
         self._state = Ranks(time.monotonic_ns(), forecasts=self._forecasts)
         self._start_ns = time.monotonic_ns()
         self._recording = Recording()
-        self._target: Target | CommandTarget | None = None
+        self._target: Target | CommandTarget | Guest | None = None
         self._address: Address | None = None
         self._links: Links | None = None
         self._kills = Kills()
@@ -129,7 +126,7 @@ class Session:
             manifest = manifests.load(scenario) if scenario else before.manifest
             given = {name: value for name, value in before.settings.items() if manifest.spec(name)}
             if manifest.name != before.manifest.name:
-                given = {name: value for name, value in given.items() if value != _default(before.manifest, name)}
+                given = {name: value for name, value in given.items() if value != default(before.manifest, name)}
             chosen = manifests.resolve(manifest, {**given, **(settings or {})})
             changed = ", ".join(f"{name} {value}" for name, value in (settings or {}).items())
             self._around.pending = f"{scenario or changed or 'same settings'}: restarting"
@@ -160,7 +157,23 @@ class Session:
     @property
     def is_command(self) -> bool:
         """Whether the target is a person's own: it goes on without us."""
-        return bool(self._options.command)
+        return self._around.manifest is None
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether somebody else started it: it is not ours to end."""
+        return self._around.guest is not None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """A person's own command; empty for a scenario."""
+        return self._around.command
+
+    def warn(self, text: str, remedy: str | None = None) -> None:
+        """A word to the person at the head of the screen; the run goes on."""
+        with self._lock:
+            self._around.problem = Banner(severity="warning", text=text, remedy=remedy)
+        self._notify()
 
     @property
     def pid(self) -> int | None:
@@ -173,7 +186,7 @@ class Session:
         end = self._state.end
         if end is None:
             return None
-        return 0 if self._fulfilled else 128 + end.signal if end.signal is not None else end.exit_code
+        return 0 if self._fulfilled or self.is_guest else 128 + end.signal if end.signal is not None else end.exit_code
 
     def send(self, number: int) -> None:
         """A signal that came to us and was meant for the command."""
@@ -203,11 +216,9 @@ class Session:
 
     def _launch(self, open_logs: Callable[[], None]) -> None:
         around = self._around
-        command = self._command_line()
-        address = Address()
+        command = command_line(self._options, around)
+        address = None if self.is_guest else Address()
         try:
-            steps = self._options.steps if self.is_command else None
-            env = environment(self._env, address.path, self._options.overhead, owned=not self.is_command, steps=steps)
             open_logs()
             with self._lock:
                 self._start_ns = time.monotonic_ns()
@@ -215,39 +226,21 @@ class Session:
                 self._state = Ranks(self._start_ns, self._state.devices.values(), self._forecasts)
                 self._over.clear()
                 around.output, around.problem, around.stopped, around.pending = Output(), None, False, None
-                self._recording.begin(self._run(command))
+                self._recording.begin(run_record(around, command))
                 if around.manifest is not None:
                     data = manifests.data_source(around.manifest, around.settings)
                     self._write([EventRecord(t=0.0, name="data", message=data, data={})])
             self._kills.begin()
-            target = (CommandTarget if self.is_command else Target)(command, env, self._options.output)
+            target = started(self._options, around, command, self._env, address)
         except BaseException:
-            address.close()
+            if address is not None:
+                address.close()
             raise
         self._target, self._address = target, address
         self._links = Links(target, address, self)
         self._links.begin()
         self._readings.follow(target.pid, self._now)
         self._notify()
-
-    def _command_line(self) -> list[str]:
-        around = self._around
-        if around.manifest is None:
-            return list(around.command)
-        return manifests.command(around.manifest, around.settings, python_with_torch(self._options.python))
-
-    def _run(self, command: list[str]) -> RunRecord:
-        around = self._around
-        return RunRecord(
-            t=0.0,
-            memtop=memtop.__version__,
-            command=command,
-            scenario=None if around.manifest is None else around.manifest.name,
-            settings=dict(around.settings),
-            host=around.facts.host,
-            gpus=list(around.facts.gpus),
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        )
 
     def _relaunch(self, manifest: manifests.Manifest, settings: dict[str, Setting]) -> None:
         with self._changing:
@@ -267,7 +260,7 @@ class Session:
     def _end_target(self) -> None:
         """Waits until the target is gone and its last words are written."""
         target = self._target
-        if isinstance(target, CommandTarget):
+        if isinstance(target, (CommandTarget, Guest)):
             if self._links is not None and (self._around.stopped or self._state.end is not None):
                 self._links.join(2.0)
             if self._address is not None:
@@ -365,7 +358,10 @@ class Session:
         with self._lock:
             self._around.output.finish()
             end = self._state.ended(self._now(), code)
-            self._write([*([] if self._around.stopped else self._state.troubles.ended(end, self._kills.since())), end])
+            if self.is_guest:  # Its status is known to who started it alone.
+                end = self._state.first.end = replace(end, exit_code=None)
+            troubles = self._state.first.troubles
+            self._write([*([] if self._around.stopped else troubles.ended(end, self._kills.since())), end])
             self._wants_pause = False
         self._over.set()
         self._notify()
@@ -380,9 +376,11 @@ class Session:
         text = f"{over} are over"
         with self._lock:
             self._write([EventRecord(t=self._now(), name="command", message=text, data={"name": name})])
+        self._fulfilled = self.is_command
         if isinstance(target, CommandTarget):
-            self._fulfilled = True
             self.stop()
+        elif isinstance(target, Guest):
+            target.leave()
         else:
             threading.Thread(target=target.stop, name="memtop-duration", daemon=True).start()
 
@@ -405,28 +403,7 @@ class Session:
         with self._lock:
             if self._state.end is None:
                 self._write(self._state.sampled(samples))
+                self._around.growth.saw(samples[0])
             if self._around.facts.gpus and self._state.visible:
-                self._around.facts = _renamed(self._around.facts, self._state.visible)
+                self._around.facts = renamed(self._around.facts, self._state.visible)
         self._notify()
-
-
-def _around(options: Options) -> Around:
-    if options.command:
-        return Around(manifest=None, settings={}, command=options.command)
-    manifest = manifests.load(options.scenario or DEFAULT)
-    given = dict(options.settings) | ({} if options.steps is None else {"steps": options.steps})
-    return Around(manifest=manifest, settings=manifests.resolve(manifest, given))
-
-
-def _default(manifest: manifests.Manifest, name: str) -> Setting:
-    spec = manifest.spec(name)
-    return spec.default if spec is not None else None
-
-
-def _renamed(facts: Facts, visible: Mapping[str, str]) -> Facts:
-    """The GPUs by the names that the target's torch gives them."""
-    names = {uuid.removeprefix("GPU-").removeprefix("MIG-"): name for uuid, name in visible.items()}
-    bare = {gpu.uuid: gpu.uuid.removeprefix("GPU-").removeprefix("MIG-") for gpu in facts.gpus}
-    with suppress(KeyError):
-        return replace(facts, gpus=tuple(replace(gpu, visible_as=names.get(bare[gpu.uuid])) for gpu in facts.gpus))
-    return facts

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memtop.launcher.command import title
-from memtop.launcher.manifests import Manifest, choices, data_source
+from memtop.launcher.guest import Guest
+from memtop.launcher.manifests import Manifest, choices, data_source, load, resolve
 from memtop.model import units
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
@@ -15,10 +16,14 @@ from memtop.model.snapshot import Banner, LogState, Phase, Snapshot, Theory
 from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
 from memtop.session.missing import why
+from memtop.session.options import Options
 from memtop.session.output import Output
+from memtop.session.outside import WHY, Growth, phase_text
 from memtop.session.readings import Facts
 from memtop.session.state import State
 
+DEFAULT = "mlp-cifar"
+"""The scenario of a bare `memtop`."""
 _TAIL = 60
 """Lines of the target's output in a snapshot."""
 _MOMENT_SECONDS = 0.05
@@ -39,9 +44,19 @@ class Around:
     problem: Banner | None = None
     stopped: bool = False
     """Whether the end, if it comes, was asked for."""
+    guest: Guest | None = None
+    """A process that somebody else started."""
+    growth: Growth = field(default_factory=Growth)
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing of ours is inside the process."""
+        return self.guest is not None and self.guest.link is None
 
     def missing(self, state: State, t: float) -> str | None:
         """Why a command is seen from outside alone."""
+        if self.guest is not None:
+            return WHY if self.blind else None
         if not self.command:
             return None
         over = state.end is not None
@@ -106,6 +121,24 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
     )
 
 
+def around(options: Options) -> Around:
+    """What was asked for. Raises `ManifestError` for bad settings, `LaunchError` where a process is not there."""
+    if options.attach is not None:
+        guest = Guest(options.attach, options.link)
+        return Around(manifest=None, settings={}, command=guest.command, guest=guest)
+    if options.command:
+        return Around(manifest=None, settings={}, command=options.command)
+    manifest = load(options.scenario or DEFAULT)
+    given = dict(options.settings) | ({} if options.steps is None else {"steps": options.steps})
+    return Around(manifest=manifest, settings=resolve(manifest, given))
+
+
+def default(manifest: Manifest, name: str) -> Setting:
+    """What a setting is unless told otherwise; `None` where the scenario has no such setting."""
+    spec = manifest.spec(name)
+    return spec.default if spec is not None else None
+
+
 def focus(state: State, around: Around) -> str:
     """The device in focus: where the parameters are; before that is known, what was asked for."""
     if state.home is not None:
@@ -149,7 +182,9 @@ def _phase_text(state: State, around: Around, t: float) -> str:
         Phase.LOST: f"no word from inside for {since}: the probe's connection broke",
     }
     if state.end is not None:
-        return how_it_ended(state.end)
+        return "watched no more" if around.guest and around.stopped else how_it_ended(state.end)
+    if around.guest is not None and state.phase is Phase.STARTING:
+        return phase_text(around.guest.pid, around.guest.age, around.growth)
     return words[state.phase]
 
 
@@ -157,6 +192,8 @@ def how_it_ended(end: EndRecord) -> str:
     """An end in words."""
     if end.signal is not None:
         return f"ended by {_signal_name(end.signal)} after {end.steps:,} steps"
+    if end.exit_code is None:
+        return "ended; its exit status is known to who started it"
     return f"ended after {end.steps:,} steps: exit status {end.exit_code}"
 
 

@@ -175,7 +175,9 @@ class MemtopApp(App[int]):
     def action_leave(self) -> None:
         """Leave; the session is closed by who runs the app. A person's own training is ended on request alone."""
         shown = self.session.snapshot()
-        if not self.session.is_command or self.failure is not None or shown.end is not None:
+        session = self.session
+        ours = session.is_command and not session.is_guest
+        if not ours or self.failure is not None or shown.end is not None:
             self.exit(0)
             return
         from memtop.tui.screens.leave import Leave

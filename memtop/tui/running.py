@@ -86,8 +86,14 @@ def _never_started(failure: Exception) -> int:
 def _leave_behind(session: Shown, end: EndRecord | None) -> None:
     """What was seen, in the scrollback."""
     with suppress(OSError):
-        left = [] if end is not None or session.pid is None else [f"it goes on as process {session.pid}"]
-        print("\n".join([*words.lines(session.snapshot(), end), *left]), flush=True)
+        print("\n".join([*words.lines(session.snapshot(), end), *_left_running(session, end)]), flush=True)
+
+
+def _left_running(session: Shown, end: EndRecord | None) -> list[str]:
+    if end is not None or session.pid is None or not session.is_command:
+        return []
+    again = f"memtop attach {session.pid}" if session.is_guest else f"memtop connect {session.pid}"
+    return [f"it goes on as process {session.pid}; {again} opens it again"]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class Leave(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "answer('stop')", "stop it", id="leave.stop", tooltip="End the training (TERM) and leave"),
-        Binding("l", "answer('leave')", "leave it", id="leave.run", tooltip="Leave; the training goes on unwatched"),
+        Binding("l", "answer('leave')", "leave it", id="leave.run", tooltip="Leave; the training and its log go on"),
     ]
 
     def __init__(self, title: str) -> None:
@@ -31,7 +31,7 @@ class Leave(Dialog[str]):
             frame.border_subtitle = "esc stays"
             yield Static(harmless(self._title, 60), markup=False)
             yield Static("s  stop it (TERM) and leave", markup=False)
-            yield Static("l  leave it running, unwatched; its output and its log end here", markup=False)
+            yield Static("l  leave it running, its log too; memtop connect opens it again", markup=False)
 
     def action_answer(self, answer: str) -> None:
         """Take it."""

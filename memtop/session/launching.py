@@ -1,0 +1,51 @@
+"""What a session launches: the command line, the log's first record, the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+import memtop
+from memtop.launcher import manifests
+from memtop.launcher.command import CommandTarget
+from memtop.launcher.guest import Guest
+from memtop.launcher.target import Address, Target, environment, python_with_torch
+from memtop.model.records import RunRecord
+from memtop.session.options import Options
+from memtop.session.view import Around
+
+
+def command_line(options: Options, around: Around) -> list[str]:
+    """The argument vector. Raises `LaunchError` where no Python of a scenario has torch."""
+    if around.manifest is None:
+        return list(around.command)
+    return manifests.command(around.manifest, around.settings, python_with_torch(options.python))
+
+
+def run_record(around: Around, command: list[str]) -> RunRecord:
+    """The first record of a log, as far as the machine is known by now."""
+    return RunRecord(
+        t=0.0,
+        memtop=memtop.__version__,
+        command=command,
+        scenario=None if around.manifest is None else around.manifest.name,
+        settings=dict(around.settings),
+        host=around.facts.host,
+        gpus=list(around.facts.gpus),
+        started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+    )
+
+
+def started(
+    options: Options, around: Around, command: list[str], base: Mapping[str, str], address: Address | None
+) -> Target | CommandTarget | Guest:
+    """The process, with the environment `base` and the way to `address`; a guest runs already."""
+    if around.guest is not None or address is None:
+        assert around.guest is not None
+        return around.guest
+    is_command = around.manifest is None
+    steps = options.steps if is_command else None
+    env = environment(base, address.path, options.overhead, owned=not is_command, steps=steps)
+    if is_command:
+        return CommandTarget(command, env, options.output, options.size)
+    return Target(command, env, options.output)
