@@ -149,12 +149,12 @@ class MemtopGroup(click.Group):
 
     def unknown(self, name: str) -> Refused:
         """Why `memtop NAME` does nothing, and what was probably meant."""
-        if meant := close_to(name, self.modules):
-            return Refused(f"no command {name!r}", f"did you mean memtop {meant}?")
         from memtop.launcher import manifests
 
         if name in manifests.names():
             return Refused(f"no command {name!r}", f"did you mean memtop --scenario {name}?")
+        if meant := close_to(name, self.modules):
+            return Refused(f"no command {name!r}", f"did you mean memtop {meant}?")
         if name.endswith(".py"):
             return Refused(f"no command {name!r}", f"did you mean memtop run {name}?")
         return Refused(f"no command {name!r}", f"there are {', '.join(self.modules)}; memtop --help says more")

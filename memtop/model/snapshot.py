@@ -176,6 +176,8 @@ class Snapshot:
     """The last lines of the target's stdout and stderr, made harmless: no control characters, long lines cut."""
     output_lines: int
     """How many lines the target has printed in all."""
+    silence: str = "the training has printed nothing"
+    """What an output without lines means."""
     logs: tuple[LogState, ...]
     banner: Banner | None
     pending: str | None

@@ -37,6 +37,16 @@ def install(path: str) -> None:
     sys.meta_path.append(_Lender())
 
 
+def wait_for_torch(early: Any) -> None:
+    """Start the probe on the connection `early`, at once where torch is there."""
+    global _early
+    _early = early
+    if "torch" in sys.modules:
+        _start("")
+    else:
+        sys.meta_path.insert(0, _Waiter(""))
+
+
 class _Waiter:
     """Steps aside for every import but the first of torch."""
 

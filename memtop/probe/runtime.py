@@ -20,6 +20,7 @@ from .storages import Ledger, solid, tensors
 from .tracker import CATEGORIES, Tracker
 from .transport import Transport
 from .unhooked import Unhooked
+from .visits import Visits
 
 _RECORD_GAP_NS = 100_000_000
 """At most ten `step` records a second."""
@@ -79,6 +80,8 @@ class Probe(Unhooked):
         """Say hello and put the hooks in."""
         self._facts = allocator.facts()
         self._link.send(wire.hello(self._facts))
+        if isinstance(self._link, Visits):
+            self._link.facts, self._link.welcome = self._facts, self._steps.hurry
         self._link.last_words = self._last_words
         from importlib import import_module
 
@@ -86,7 +89,7 @@ class Probe(Unhooked):
         self._steps.install()
         self._link.tick = self._steps.tick
         self._steps.watch_backward(True)
-        self._forwards.watch(True)
+        self._forwards.watch(self._link.alive)
         untraced.exempt()
         os.register_at_fork(after_in_child=self._forked)
 
@@ -191,6 +194,13 @@ class Probe(Unhooked):
         """`step_end`, before gradients are cleared; decides about the next step."""
         started, began = time.monotonic_ns(), time.thread_time_ns()
         looked, self._deep, self._inputs.look = self._deep, None, None
+        if self._link.returns and not self._link.alive:
+            if looked is not None:
+                looked.leave()
+            self._clock.step_ended(started, 0, None)
+            self._inputs.step_ended()
+            self._rest()
+            return
         if looked is not None:
             looked.step_ended()
         else:
@@ -242,10 +252,10 @@ class Probe(Unhooked):
     def _between(self) -> None:
         """Between two steps: obey, report, decide about the next."""
         if not self._link.alive:
-            self._steps.remove()
-            self._forwards.remove()
-            self._inputs.quiet = True
+            self._rest()
             return
+        if isinstance(self._link, Visits) and self._link.came:
+            self._meet(self._link)
         self._orders.obey(self._clock.step)
         began, entered = time.thread_time_ns(), time.monotonic_ns()
         early = self._clock.step <= _EARLY
@@ -278,6 +288,23 @@ class Probe(Unhooked):
         """Whether the last step asked for may come within a second."""
         ahead = _NEAR_NS / self._governor.usual_ns if self._governor.usual_ns else _EARLY
         return self._last > 0 and self._last - self._clock.step <= ahead + 1
+
+    def _rest(self) -> None:
+        """Nobody is there: for good, or until the next monitor comes. Then steps go on being counted."""
+        if self._link.returns:
+            self._steps.rest()
+            self._forwards.watch(False)
+        else:
+            self._steps.remove()
+            self._forwards.remove()
+        self._inputs.quiet = True
+
+    def _meet(self, link: Visits) -> None:
+        """A monitor that knows nothing: it is told of the model, and sees the next step from inside."""
+        link.came = False
+        self._described = None
+        self._clock.take()  # The steps that nobody saw are none of its pace.
+        self._governor.ask_deep()
 
     def _decide(self, now: int, early: bool) -> None:
         """Whether the next step is watched, and whether a `step` record is due."""

@@ -172,6 +172,15 @@ class Steps:
         self._watcher, self.look_at = _Nobody(), _NEVER
         self.thin = self.alone = self.quiet = True
 
+    def rest(self) -> None:
+        """Only count, until `hurry`. Not thinned: who looks next must find the steps of the first optimizer counted."""
+        self.watch_backward(self.by_backward)
+        self.look_at, self.thin, self.quiet = _NEVER, False, True
+
+    def hurry(self) -> None:
+        """From our own thread: the next unwatched step's end is told."""
+        self.look_at = 0
+
     def watch_backward(self, wanted: bool) -> None:
         """Put the wrap around `torch.autograd.backward` for a watched step, or take it away."""
         if wanted and self._original is None:

@@ -7,10 +7,9 @@ from typing import Final
 from memtop.model import units
 from memtop.model.records import DeviceRecord
 
-WHY: Final = (
-    "seen from outside alone: memtop did not start this process; memtop run, or memtop.start() in its script, "
-    "shows its tensors"
-)
+WHY: Final = "no categories: memtop did not start this process and is not inside it"
+REMEDY: Final = "memtop run, or memtop.start() in its script, shows its tensors"
+SILENCE: Final = "its output goes where it was started"
 
 
 class Growth:
@@ -40,7 +39,7 @@ class Growth:
         return None
 
 
-def phase_text(pid: int, age: float, growth: Growth) -> str:
-    """`process 71, running for 2 h, PSS +12.0 MiB in 40 s`. `age` is in seconds."""
+def phase_text(age: float, growth: Growth) -> str:
+    """`running for 2 h, PSS +12.0 MiB in 40 s`. `age` is in seconds."""
     grown = growth.words()
-    return f"process {pid}, running for {units.duration(age)}" + (f", {grown}" if grown else "")
+    return f"running for {units.duration(age)}" + (f", {grown}" if grown else "")

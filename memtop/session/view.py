@@ -18,7 +18,7 @@ from memtop.model.theory import closed_forms
 from memtop.session.missing import why
 from memtop.session.options import Options
 from memtop.session.output import Output
-from memtop.session.outside import WHY, Growth, phase_text
+from memtop.session.outside import REMEDY, SILENCE, WHY, Growth, phase_text
 from memtop.session.readings import Facts
 from memtop.session.state import State
 
@@ -103,6 +103,7 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         loss_series=history.losses() if history else (),
         output=around.output.tail(_TAIL),
         output_lines=around.output.count,
+        **({} if around.guest is None else {"silence": SILENCE}),
         logs=around.logs,
         banner=_banner(state, around, t, device, strip),
         pending=around.pending,
@@ -184,7 +185,7 @@ def _phase_text(state: State, around: Around, t: float) -> str:
     if state.end is not None:
         return "watched no more" if around.guest and around.stopped else how_it_ended(state.end)
     if around.guest is not None and state.phase is Phase.STARTING:
-        return phase_text(around.guest.pid, around.guest.age, around.growth)
+        return phase_text(around.guest.age, around.growth)
     return words[state.phase]
 
 
@@ -193,7 +194,7 @@ def how_it_ended(end: EndRecord) -> str:
     if end.signal is not None:
         return f"ended by {_signal_name(end.signal)} after {end.steps:,} steps"
     if end.exit_code is None:
-        return "ended; its exit status is known to who started it"
+        return "ended, exit status unknown"
     return f"ended after {end.steps:,} steps: exit status {end.exit_code}"
 
 
@@ -220,7 +221,8 @@ def _banner(
         return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
     missing = around.missing(state, t)
     if missing is not None:
-        return Banner(severity="information", text=missing, remedy="what is seen from outside goes on")
+        remedy = REMEDY if around.blind else "what is seen from outside goes on"
+        return Banner(severity="information", text=missing, remedy=remedy)
     if strip is not None and strip.lost and state.end is None:
         return _lost_rank(strip)
     if state.phase is Phase.LOST:

@@ -92,8 +92,8 @@ def _leave_behind(session: Shown, end: EndRecord | None) -> None:
 def _left_running(session: Shown, end: EndRecord | None) -> list[str]:
     if end is not None or session.pid is None or not session.is_command:
         return []
-    again = f"memtop attach {session.pid}" if session.is_guest else f"memtop connect {session.pid}"
-    return [f"it goes on as process {session.pid}; {again} opens it again"]
+    again = "attach" if session.is_guest and session.snapshot().missing else "connect"
+    return [f"it goes on as process {session.pid}; memtop {again} {session.pid} opens it again"]
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def output(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]
     count = f"{snapshot.output_lines:,} line{'s' if snapshot.output_lines != 1 else ''}"
     body = [[Segment(cut(harmless(line), width - 4), palette["text"])] for line in snapshot.output[-(height - 2) :]]
     if not body:
-        body = [[Segment("the training has printed nothing", palette["faint"])]]
+        body = [[Segment(snapshot.silence, palette["faint"])]]
     title = [Segment("Output ", palette["title"]), Segment(count, palette["dim"])]
     return panel(
         title, [Segment("e ", palette["key"]), Segment("all of it", palette["dim"])], body, width, height, palette

@@ -41,7 +41,7 @@ class OutputScreen(Page):
         self._seen = 0
         self._following = True
         self._wanted = ""
-        self._title = ""
+        self._title = self._silence = ""
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
@@ -55,7 +55,8 @@ class OutputScreen(Page):
         return [Segment(" output ", palette["brand"]), title, Segment(words, palette["dim"])]
 
     def repaint(self) -> None:
-        self._title = self.memtop.session.snapshot().title
+        snapshot = self.memtop.session.snapshot()
+        self._title, self._silence = snapshot.title, snapshot.silence
         self._fetch()
         super().repaint()
 
@@ -72,7 +73,7 @@ class OutputScreen(Page):
         text, hit = palette["text"], palette["warning"]
         wanted = self._wanted.lower()
         rows = [[Segment(cut(line, width), hit if wanted and wanted in line.lower() else text)] for line in self._lines]
-        body.show(rows or [[Segment("the training has printed nothing", palette["faint"])]], follow=self._following)
+        body.show(rows or [[Segment(self._silence, palette["faint"])]], follow=self._following)
 
     def on_mount(self) -> None:
         """Whoever scrolls up wants to read; whoever comes back to the end follows it again."""
