@@ -48,6 +48,7 @@ class Links:
         self._mains: dict[int, socket.socket] = {}
         self._bell, self._ring = os.pipe()
         self._code: int | None = None
+        self._hung_up = False
         self._thread = threading.Thread(target=self._loop, name="memtop-links", daemon=True)
         self._waiter = threading.Thread(target=self._await_end, name="memtop-wait", daemon=True)
 
@@ -81,6 +82,13 @@ class Links:
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
+    def hang_up(self) -> None:
+        """Leave a process that somebody else started; it goes on, and nobody hears of an end."""
+        if isinstance(self._target, Guest):
+            self._hung_up = True
+            self._target.leave()
+            self.join(2.0)
+
     def _await_end(self) -> None:
         self._code = self._target.wait()
         with suppress(OSError):
@@ -96,7 +104,8 @@ class Links:
         self._target.sweep()
         code = self._code
         self._close()
-        self._listener.ended(code)
+        if not self._hung_up:
+            self._listener.ended(code)
 
     def _turn(self, timeout: float) -> bool:
         """Serve what is ready. False when nothing was."""

@@ -261,8 +261,10 @@ class Session:
         """Waits until the target is gone and its last words are written."""
         target = self._target
         if isinstance(target, (CommandTarget, Guest)):
-            if self._links is not None and (self._around.stopped or self._state.end is not None):
-                self._links.join(2.0)
+            if self._links is not None:
+                if self._around.stopped or self._state.end is not None:
+                    self._links.join(2.0)
+                self._links.hang_up()
             if self._address is not None:
                 self._address.close()
             return

@@ -18,8 +18,7 @@ from tests.process.failing import Place
 def place() -> Iterator[Place]:
     """Nothing that was started here is left when the test is over."""
     temp = Path(tempfile.mkdtemp(prefix="mt"))
-    env = {**os.environ, "TMPDIR": str(temp)}
-    env.pop("XDG_RUNTIME_DIR", None)
+    env = {**os.environ, "TMPDIR": str(temp), "XDG_RUNTIME_DIR": str(temp)}
     yield (made := Place(temp, env))
     for process in (*made.started, *made.targets()):
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:

@@ -93,7 +93,8 @@ def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: in
 def _nothing_yet(snapshot: Snapshot, width: int, view: View, thick: int) -> list[Row]:
     """The place of the tensors' own bar before there are any, so that nothing jumps when they come."""
     palette = view.palette
-    words = cut(harmless(snapshot.phase_text) or NOTHING_YET, max(0, width - 20))
+    told = "not seen from outside" if snapshot.missing else harmless(snapshot.phase_text)
+    words = cut(told or NOTHING_YET, max(0, width - 20))
     line = palette["border"]
     start = [Segment("╰─ ", line), Segment("tensors ", palette["dim"]), Segment(f"{words} ", palette["warn"])]
     caption = spread(start, [Segment("─╯", line)], width, Segment("─", line))
