@@ -92,7 +92,7 @@ def places() -> list[Place]:
     except OSError:
         return []
     found = [Place(name[1], int(name[2]), path) for name, path in named if name]  # type: ignore[arg-type]
-    return sorted(found, key=lambda one: one.pid)
+    return sorted(found, key=lambda one: (one.pid, one.kind))
 
 
 def call(place: Place, timeout: float) -> socket.socket | None:

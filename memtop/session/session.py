@@ -260,21 +260,14 @@ class Session:
     def _end_target(self) -> None:
         """Waits until the target is gone and its last words are written."""
         target = self._target
-        if isinstance(target, (CommandTarget, Guest)):
-            if self._links is not None:
-                if self._around.stopped or self._state.end is not None:
-                    self._links.join(2.0)
-                self._links.hang_up()
-            if self._address is not None:
-                self._address.close()
-            return
-        self._target = None
-        if target is None:
-            return
-        self._around.stopped = self._around.stopped or self._state.end is None
-        target.stop()
+        if isinstance(target, Target):
+            self._target = None
+            self._around.stopped = self._around.stopped or self._state.end is None
+            target.stop()
         if self._links is not None:
-            self._links.join(2.0)
+            if isinstance(target, Target) or self._around.stopped or self._state.end is not None:
+                self._links.join(2.0)
+            self._links.hang_up()
         if self._address is not None:
             self._address.close()
 

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from memtop.launcher.target import LaunchError
 from memtop.model.snapshot import Phase
 from memtop.session import found
+from memtop.session.shown import Shown
 from tests.process.failing import LIMIT, ROOT, Place, eventually, terminal
 from tests.process.test_run import PYTHON, finished, middle, plain, script
 
@@ -146,7 +148,7 @@ def test_a_program_that_listens_is_visited_twice(
         session.start()
         with pytest.raises(LaunchError, match="another memtop watches"):
             found.open_found(found.find()[0])
-        assert eventually(lambda: session.snapshot().deep is not None and session.snapshot().phase is Phase.TRAINING)
+        assert eventually(partial(trains, session))
         shown = session.snapshot()
         assert shown.model is not None
         assert shown.model.parameters == 630
@@ -186,6 +188,12 @@ def test_attach_watches_from_outside_to_the_end(place: Place, tmp_path: Path) ->
     assert first["command"] == psutil_command(program, first)
     assert any(one["kind"] == "device" and one["tree_rss"] for one in between)
     assert (last["kind"], last["exit_code"], last["signal"]) == ("end", None, None)
+
+
+def trains(session: Shown) -> bool:
+    """Whether it was seen training, and from inside."""
+    shown = session.snapshot()
+    return shown.deep is not None and shown.phase is Phase.TRAINING
 
 
 def psutil_command(program: subprocess.Popen[bytes], first: dict[str, Any]) -> list[str]:

@@ -486,6 +486,7 @@ class FakeSession:
 
     pid: int | None = None
     status: int | None = None
+    is_guest = False
 
     @property
     def is_command(self) -> bool:
