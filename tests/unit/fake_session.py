@@ -55,6 +55,7 @@ def snapshot(**changes: object) -> Snapshot:
 class FakeSession:
     """`wait` calls return at once, `None` until the script of snapshots is played; then comes `end`."""
 
+    is_guest = False
     status: int | None = None
 
     def stop(self) -> None:

@@ -105,11 +105,6 @@ def test_a_mistake_is_one_line_and_status_2(
     assert says in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("name", ["fit", "connect"])
-def test_commands_to_come_are_not_offered(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    assert f"no command '{name}'" in refused(capsys, name, "x")
-
-
 def test_a_mistake_stays_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--scenario", "a\n\x1b[31mb")
     assert "\x1b" not in line

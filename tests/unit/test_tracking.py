@@ -82,8 +82,8 @@ def test_unwatched_it_does_nothing() -> None:
 
 
 def test_what_else_is_asked_of_the_package_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="module 'memtop' has no attribute 'start'"):
-        memtop.start  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'memtop' has no attribute 'stop'"):
+        memtop.stop  # noqa: B018
 
 
 def test_a_probe_that_is_not_there_any_more_hears_nothing(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
