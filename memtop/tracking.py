@@ -1,4 +1,4 @@
-"""What a person's script may call. It belongs to their program: it imports nothing and never fails."""
+"""What a person's script may call. It belongs to their program: it imports next to nothing and never fails."""
 
 from __future__ import annotations
 

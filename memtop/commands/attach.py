@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from memtop.commands.watching import common, mode_of, said, show, watching
-from memtop.usage import Refused
+
+_FROM_INSIDE: Final[dict[str, Any]] = {"steps": None, "overhead": 0.0, "trace_steps": False}
+"""What is not offered for a process that memtop is not inside of."""
 
 
 @click.command("attach")
@@ -22,10 +24,12 @@ def command(*, pid: int, **given: Any) -> int:
     from memtop.session import Options
     from memtop.session.view import around
 
-    if given["steps"] is not None:
-        raise Refused("--steps can't be counted from outside", "use --duration")
+    given = _FROM_INSIDE | given
     mode = mode_of(given)
     options = Options(attach=pid, **common(given, mode))
     with said(LaunchError):
         around(options)  # Before a screen is drawn over the words.
     return show(mode, options)
+
+
+command.params = [param for param in command.params if param.name not in _FROM_INSIDE]
