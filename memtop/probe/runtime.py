@@ -194,7 +194,7 @@ class Probe(Unhooked):
         """`step_end`, before gradients are cleared; decides about the next step."""
         started, began = time.monotonic_ns(), time.thread_time_ns()
         looked, self._deep, self._inputs.look = self._deep, None, None
-        if self._link.returns and not self._link.alive:
+        if isinstance(self._link, Visits) and not self._link.alive:
             if looked is not None:
                 looked.leave()
             self._clock.step_ended(started, 0, None)
@@ -291,7 +291,7 @@ class Probe(Unhooked):
 
     def _rest(self) -> None:
         """Nobody is there: for good, or until the next monitor comes. Then steps go on being counted."""
-        if self._link.returns:
+        if isinstance(self._link, Visits):
             self._steps.rest()
             self._forwards.watch(False)
         else:

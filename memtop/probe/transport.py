@@ -33,9 +33,6 @@ _PATIENCE = 0.3
 class Transport:
     """One connection to the monitor. `owned`: this program is a scenario and ends with its monitor."""
 
-    returns = False
-    """Whether another monitor may come when one has left."""
-
     def __init__(self, path: str, *, owned: bool) -> None:
         self._path = path
         self._owned = owned

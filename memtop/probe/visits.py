@@ -31,8 +31,6 @@ _DARWIN_PEER = (0, 1, 76)
 class Visits(Transport):
     """A transport whose monitors come and go."""
 
-    returns = True
-
     def __init__(self) -> None:
         super().__init__("", owned=False)
         self._listener: socket.socket | None = None
