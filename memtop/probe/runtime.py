@@ -20,7 +20,7 @@ from .storages import Ledger, solid, tensors
 from .tracker import CATEGORIES, Tracker
 from .transport import Transport
 from .unhooked import Unhooked
-from .visits import Visits
+from .visited import Visited
 
 _RECORD_GAP_NS = 100_000_000
 """At most ten `step` records a second."""
@@ -47,7 +47,7 @@ def start(path: str, early: Transport | None) -> None:
     _probe.begin()
 
 
-class Probe(Unhooked):
+class Probe(Unhooked, Visited):
     """Watches the steps of one process. Everything runs on the training thread but for the transport."""
 
     def __init__(self, link: Transport, budget: float) -> None:
@@ -80,8 +80,7 @@ class Probe(Unhooked):
         """Say hello and put the hooks in."""
         self._facts = allocator.facts()
         self._link.send(wire.hello(self._facts))
-        if isinstance(self._link, Visits):
-            self._link.facts, self._link.welcome = self._facts, self._steps.hurry
+        self._await_visits(self._facts)
         self._link.last_words = self._last_words
         from importlib import import_module
 
@@ -194,12 +193,9 @@ class Probe(Unhooked):
         """`step_end`, before gradients are cleared; decides about the next step."""
         started, began = time.monotonic_ns(), time.thread_time_ns()
         looked, self._deep, self._inputs.look = self._deep, None, None
-        if isinstance(self._link, Visits) and not self._link.alive:
+        if self._unseen(started):
             if looked is not None:
                 looked.leave()
-            self._clock.step_ended(started, 0, None)
-            self._inputs.step_ended()
-            self._rest()
             return
         if looked is not None:
             looked.step_ended()
@@ -254,8 +250,7 @@ class Probe(Unhooked):
         if not self._link.alive:
             self._rest()
             return
-        if isinstance(self._link, Visits) and self._link.came:
-            self._meet(self._link)
+        self._meet()
         self._orders.obey(self._clock.step)
         began, entered = time.thread_time_ns(), time.monotonic_ns()
         early = self._clock.step <= _EARLY
@@ -288,23 +283,6 @@ class Probe(Unhooked):
         """Whether the last step asked for may come within a second."""
         ahead = _NEAR_NS / self._governor.usual_ns if self._governor.usual_ns else _EARLY
         return self._last > 0 and self._last - self._clock.step <= ahead + 1
-
-    def _rest(self) -> None:
-        """Nobody is there: for good, or until the next monitor comes. Then steps go on being counted."""
-        if isinstance(self._link, Visits):
-            self._steps.rest()
-            self._forwards.watch(False)
-        else:
-            self._steps.remove()
-            self._forwards.remove()
-        self._inputs.quiet = True
-
-    def _meet(self, link: Visits) -> None:
-        """A monitor that knows nothing: it is told of the model, and sees the next step from inside."""
-        link.came = False
-        self._described = None
-        self._clock.take()  # The steps that nobody saw are none of its pace.
-        self._governor.ask_deep()
 
     def _decide(self, now: int, early: bool) -> None:
         """Whether the next step is watched, and whether a `step` record is due."""
