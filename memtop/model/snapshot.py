@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
@@ -13,6 +14,8 @@ from memtop.model.oom import Explanation
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
+
+NOTHING_PRINTED: Final = "the training has printed nothing"
 
 
 class Phase(str, Enum):
@@ -176,7 +179,7 @@ class Snapshot:
     """The last lines of the target's stdout and stderr, made harmless: no control characters, long lines cut."""
     output_lines: int
     """How many lines the target has printed in all."""
-    silence: str = "the training has printed nothing"
+    silence: str = NOTHING_PRINTED
     """What an output without lines means."""
     logs: tuple[LogState, ...]
     banner: Banner | None

@@ -18,7 +18,7 @@ _HEAD: Final = struct.Struct(">I")
 _LARGEST: Final = 1 << 28
 """Bytes of one frame that are still believed."""
 
-Verb = Literal["about", "news", "start", "pause", "resume", "deep_look", "start_log", "stop_logs", "stop"]
+Verb = Literal["about", "news", "start", "pause", "resume", "deep_look", "show_rank", "start_log", "stop_logs", "stop"]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,6 +27,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     verb: Verb
     path: str = ""
     """Of `start_log`, absolute."""
+    rank: int | None = None
+    """Of `show_rank`; `None`: whichever rank's peak is highest."""
     seen: int = 0
     """Of `news`: the change last told of. An answer comes with the next one, or after a while without."""
     lines: int = 0

@@ -128,6 +128,10 @@ class Remote:
         """See `Session`."""
         self._do("deep_look")
 
+    def show_rank(self, rank: int | None) -> None:
+        """See `Session`. Every screen of the run shows it then."""
+        self._do("show_rank", rank=rank)
+
     def restart(self, scenario: str | None = None, settings: Mapping[str, Setting] | None = None) -> None:
         """A person's own command is never started anew."""
 
@@ -186,11 +190,11 @@ class Remote:
                     continue
             self._child = None
 
-    def _do(self, verb: Verb, path: str = "") -> Done:
+    def _do(self, verb: Verb, path: str = "", rank: int | None = None) -> Done:
         """A wish and its answer. A supervisor that is gone is said on the screen, once."""
         with self._acting:
             try:
-                send(self._links[1], Ask(verb=verb, path=path))
+                send(self._links[1], Ask(verb=verb, path=path, rank=rank))
                 done = receive(self._links[1], msgspec.json.Decoder(Done))
             except OSError:
                 done = Done(error="the supervisor is gone", remedy="the training goes on by itself")

@@ -11,7 +11,7 @@ from typing import Final
 
 from memtop.model import units
 from memtop.model.records import EndRecord, Record, RunRecord, Setting
-from memtop.model.snapshot import Banner, Phase, Snapshot
+from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.session.played import Played
 from memtop.session.view import how_it_ended, snapshot
 from memtop.sinks.base import SinkError
@@ -32,6 +32,7 @@ class Replay:
 
     pid: int | None = None
     is_command = False
+    is_guest = False
 
     def __init__(self, path: str, speed: float = 1.0) -> None:
         self._path = path
@@ -136,6 +137,18 @@ class Replay:
 
     def deep_look(self) -> None:
         """What was is over: nothing more can be looked at."""
+
+    def show_rank(self, rank: int | None) -> None:
+        """Rank 0 alone is played."""
+
+    def tracked_since(self, number: int) -> tuple[int, list[Tracked]]:
+        """Marks are told to a terminal once, when they are made."""
+        return 0, []
+
+    def wait(self, timeout: float | None = None) -> EndRecord | None:
+        """How the run ended, once that has been played."""
+        self._thread.join(timeout)
+        return self._played.end
 
     def start_log(self, path: str) -> str | None:
         """A log of a log would be the same log."""

@@ -136,6 +136,9 @@ class Supervisor:
         session = self._session
         if ask.verb == "start":
             return self._start()
+        if ask.verb == "show_rank":
+            session.show_rank(ask.rank)
+            return Done()
         if ask.verb == "start_log":
             return Done(error=session.start_log(ask.path))
         getattr(session, ask.verb)()

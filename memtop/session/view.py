@@ -12,7 +12,7 @@ from memtop.launcher.manifests import Manifest, choices, data_source, load, reso
 from memtop.model import units
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
-from memtop.model.snapshot import Banner, LogState, Phase, Snapshot, Theory
+from memtop.model.snapshot import NOTHING_PRINTED, Banner, LogState, Phase, Snapshot, Theory
 from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
 from memtop.session.missing import why
@@ -103,7 +103,7 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         loss_series=history.losses() if history else (),
         output=around.output.tail(_TAIL),
         output_lines=around.output.count,
-        **({} if around.guest is None else {"silence": SILENCE}),
+        silence=SILENCE if around.guest is not None else NOTHING_PRINTED,
         logs=around.logs,
         banner=_banner(state, around, t, device, strip),
         pending=around.pending,
@@ -205,9 +205,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _banner(
-    state: State, around: Around, t: float, device: str, strip: RankStrip | None
-) -> Banner | None:
+def _banner(state: State, around: Around, t: float, device: str, strip: RankStrip | None) -> Banner | None:
     failed = next((log for log in around.logs if not log.ok), None)
     if around.problem is not None:
         return around.problem
