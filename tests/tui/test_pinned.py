@@ -80,6 +80,6 @@ async def test_in_a_replay_only_what_can_work_does(make_app: AppMaker) -> None:
         for action in ("deep_look", "log", "scale_batch", "pick_scenario", "settings"):
             assert screen.check_action(action, (1,)) is None, action
         assert screen.check_action("pause", ())
-        assert "< > speed" in text_of(app)
+        assert "( ) speed" in text_of(app)
         await pilot.press("d", "l", "plus")
         assert calls(app) == []

@@ -43,6 +43,8 @@ _NAMES = {
     "equals_sign": "=",
     "comma": ",",
     "less_than_sign": "<",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
     "greater_than_sign": ">",
     "question_mark": "?",
     "slash": "/",
