@@ -92,6 +92,7 @@ def common(given: dict[str, Any], mode: str) -> dict[str, Any]:
 
 def show(mode: str, options: Options) -> int:
     """Run what was asked for, on the screen, without one, or for one picture; the exit status."""
+
     from memtop.launcher.target import LaunchError
     from memtop.sinks import SinkError
 
@@ -113,7 +114,7 @@ def _session(options: Options) -> Shown:
     if not options.command:
         from memtop.session import Session
 
-        return Session(options)
+        return Session(replace(options, warm=True))
     from memtop.session.remote import supervise
 
     return supervise(replace(options, size=terminal_size()))

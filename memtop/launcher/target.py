@@ -168,12 +168,18 @@ class Target:
         self._signal(signal.SIGTERM)
         code = self.wait(_TERM_SECONDS)
         self.sweep()
-        return code if code is not None else self._process.wait()
+        code = self.wait() if code is None else code
+        return -signal.SIGKILL if code is None else code
 
     def sweep(self) -> None:
         """Nothing of the group is left behind, workers that outlived their root included."""
         self._signal(signal.SIGKILL)
-        self._swept = self._process.returncode is not None
+        self._swept = self._ended
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the root has been waited for."""
+        return self._process.returncode is not None
 
     def _signal(self, number: int) -> None:
         # A group lives as long as one member: signalling by number is safe until the last has gone. After that the

@@ -24,7 +24,10 @@ _early: Any = None
 
 
 def install(path: str) -> None:
-    """Wait for torch. `path` is the monitor's Unix socket. Raises nothing that the caller does not catch."""
+    """Wait for torch, or start where it is there: a fork of a process that has it.
+
+    `path` is the monitor's Unix socket. Raises nothing that the caller does not catch.
+    """
     global _early
     if os.environ.get(OWNED):
         from . import transport, wire
@@ -33,6 +36,9 @@ def install(path: str) -> None:
         if not _early.connect():
             return
         _early.send(wire.hello(None))
+    if "torch" in sys.modules:
+        _start(path)
+        return
     sys.meta_path.insert(0, _Waiter(path))
     sys.meta_path.append(_Lender())
 

@@ -10,9 +10,39 @@ from memtop.launcher import manifests
 from memtop.launcher.command import CommandTarget
 from memtop.launcher.guest import Guest
 from memtop.launcher.target import Address, Target, environment, python_with_torch
+from memtop.launcher.warm import Warm
 from memtop.model.records import RunRecord
 from memtop.session.options import Options
 from memtop.session.view import Around
+
+
+class Warmth:
+    """Keeps a starter for the next scenario, where the options ask for one and this system can."""
+
+    def __init__(self, options: Options, base: Mapping[str, str]) -> None:
+        self._options, self._base = options, base
+        self._warm: Warm | None = None
+        self._closed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a launch would be warm."""
+        return self._warm is not None and self._warm.ready
+
+    def begin(self) -> None:
+        """Start it, once: when the first scenario trains, so that its own start is not slowed."""
+        if self._options.warm and self._warm is None and not self._closed and Warm.possible():
+            self._warm = Warm(python_with_torch(self._options.python), self._base)
+
+    def launch(self, command: list[str], env: Mapping[str, str]) -> Target | None:
+        """A scenario, forked; `None` where only a fresh process will do."""
+        return None if self._warm is None else self._warm.launch(command, env, self._options.output)
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        if self._warm is not None:
+            self._warm.close()
 
 
 def command_line(options: Options, around: Around) -> list[str]:
@@ -37,7 +67,12 @@ def run_record(around: Around, command: list[str]) -> RunRecord:
 
 
 def started(
-    options: Options, around: Around, command: list[str], base: Mapping[str, str], address: Address | None
+    options: Options,
+    around: Around,
+    command: list[str],
+    base: Mapping[str, str],
+    address: Address | None,
+    warmth: Warmth,
 ) -> Target | CommandTarget | Guest:
     """The process, with the environment `base` and the way to `address`; a guest runs already."""
     if around.guest is not None or address is None:
@@ -48,4 +83,4 @@ def started(
     env = environment(base, address.path, options.overhead, owned=not is_command, steps=steps)
     if is_command:
         return CommandTarget(command, env, options.output, options.size)
-    return Target(command, env, options.output)
+    return warmth.launch(command, env) or Target(command, env, options.output)

@@ -33,6 +33,8 @@ class Options:
     """Where records go: paths ending in .jsonl or .csv, or `-`."""
     trace_steps: bool = False
     """Whether each deep look's whole step, bytes by category through time, is logged too."""
+    warm: bool = False
+    """Whether the next scenario is to start from a process that has imported torch already (`launcher.warm`)."""
     output: Literal["capture", "inherit", "stderr"] = "capture"
     """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""
     size: tuple[int, int] | None = None

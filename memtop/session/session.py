@@ -20,7 +20,7 @@ from memtop.protocol import records as wire
 from memtop.protocol.commands import Command, Name
 from memtop.session.forecasts import Forecasts
 from memtop.session.kills import Kills
-from memtop.session.launching import command_line, run_record, started
+from memtop.session.launching import Warmth, command_line, run_record, started
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
@@ -51,6 +51,7 @@ class Session:
         self._address: Address | None = None
         self._links: Links | None = None
         self._kills = Kills()
+        self._warmth = Warmth(options, self._env)
         self._over = threading.Event()
         self._changing = threading.Lock()
         self._commands = 0
@@ -176,6 +177,11 @@ class Session:
         self._notify()
 
     @property
+    def is_warm(self) -> bool:
+        """Whether the next scenario would start from a process that has torch already."""
+        return self._warmth.ready
+
+    @property
     def pid(self) -> int | None:
         """The target's first process; `None` before it is started."""
         return None if self._target is None else self._target.pid
@@ -209,6 +215,7 @@ class Session:
         self._closed = True
         with self._changing:
             self._end_target()
+            self._warmth.close()
         self._readings.close()
         with self._lock:
             self._recording.close()
@@ -231,7 +238,7 @@ class Session:
                     data = manifests.data_source(around.manifest, around.settings)
                     self._write([EventRecord(t=0.0, name="data", message=data, data={})])
             self._kills.begin()
-            target = started(self._options, around, command, self._env, address)
+            target = started(self._options, around, command, self._env, address, self._warmth)
         except BaseException:
             if address is not None:
                 address.close()
@@ -311,6 +318,8 @@ class Session:
                 self._write(state.heard(message))
                 if (state.visible, state.parts) != before:
                     self._readings.see(state.visible, state.parts)
+                if isinstance(message, wire.Step):
+                    self._warmth.begin()
             begin_paused = self._wants_pause and isinstance(message, wire.Hello)
         if begin_paused:
             self.pause()
