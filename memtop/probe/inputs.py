@@ -47,6 +47,8 @@ class Inputs:
         """The deep look at the step that runs now; `None` where there is none."""
         self._held: list[Held] = []
         self._shapes: tuple[Shape, ...] = ()
+        self.completed: tuple[Shape, ...] = ()
+        """As `shapes`, of the newest batch whose step has ended."""
         self._fresh = True
         self._loaded = self._entered = self._rooted = self._unclear = self._trained = False
         self._before: tuple[int, int] | None = None
@@ -57,6 +59,7 @@ class Inputs:
         """The next batch belongs to the next step."""
         self._usual = self.batches or self._usual
         self.samples, self.batches, self.data_ns, self._fresh = None, 0, 0, True
+        self.completed = self._shapes
         self._loaded = self._entered = self._rooted = self._unclear = self._trained = False
         self._before = None
 
@@ -148,6 +151,11 @@ class Inputs:
     def held(self) -> list[Held]:
         """Storages of the step's batches, those of a watched step."""
         return self._held
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the batch of the step that runs now has been seen."""
+        return not self._fresh
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

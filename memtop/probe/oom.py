@@ -135,8 +135,8 @@ class Ooms:
             "module": names[module][0] if module in names else None,
             "bytes": known,
             "allocator": allocator.counters(device),
-            "inputs": [[list(shape), dtype] for shape, dtype, _ in self._inputs.shapes],
-            "inputs_now": [[list(one.shape), str(one.dtype)[6:]] for one in likely],
+            "inputs": [[list(shape), dtype] for shape, dtype, _ in self._inputs.completed],
+            "inputs_now": self._now(likely),
             "optimizers": [type(one).__name__ for one in self._tracker.optimizers()],
             "limit": None if device != "cpu" else _address_space(),
             "leaves": sum(not one._modules for one in self._tracker.modules()),
@@ -146,11 +146,17 @@ class Ooms:
             "notes": sorted(notes),
         }
 
+    def _now(self, likely: list[Any]) -> list[Any]:
+        """Shape and dtype of the batch that was under way: as seen, else of what looks like it."""
+        if self._inputs.is_current:
+            return [[list(shape), dtype] for shape, dtype, _ in self._inputs.shapes]
+        return [[list(one.shape), str(one.dtype)[6:]] for one in likely]
+
     def _census(self, notes: set[str]) -> tuple[Ledger, list[Any]]:
         """Everything that Python or the graph behind it holds, by category; and the tensors that are the batch, as far
         as their dtype and shape tell."""
         living = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
-        likely = _batch(living, self._inputs)
+        likely = [] if self._inputs.is_current else _batch(living, self._inputs)
         ledger = self._tracker.held()
         ledger.claim("inputs", likely)
         roots = [one for one in living if one.grad_fn is not None]

@@ -67,7 +67,7 @@ def test_its_steps_are_found_and_nothing_is_changed(name: str, tmp_path: Path) -
     assert [one for one in batches if one][-1:] == ([batch] if batch else [])
     model = only(heard, records.Model)[-1]
     assert (model.micro_batches, model.sequence) == (micro, sequence)
-    (peak,) = [one for one in only(heard, records.Memory) if one.moment == "peak"]
+    peak = next(one for one in only(heard, records.Memory) if one.moment == "peak")
     held = {category: peak.bytes[category] or 0 for category in TENSORS}
     assert held["parameters"] > 0
     assert abs(held["other_tensors"]) <= 0.02 * sum(held.values())

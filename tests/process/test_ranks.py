@@ -133,7 +133,8 @@ def test_buckets_are_gradients(runs: dict[str, tuple[int, str, Path]]) -> None:
         # DDP aligns what it puts into a bucket; the gradients themselves are 1,200,160 bytes.
         assert 2 * WHOLE <= end["gradients"] <= 2 * WHOLE + 4096
         assert (end["parameters"], end["optimizer_state"]) == (WHOLE, 2 * WHOLE + 6 * 4)
-        assert at(log, rank, "forward_end")["activations"] == 2 * batch * 512 * 4 + batch * 8 * 4 + 4 + LOSS
+        extra = at(log, rank, "forward_end")["activations"] - (2 * batch * 512 * 4 + batch * 8 * 4 + 4 + LOSS)
+        assert extra in (0, 8), "a whole number of the reducer's own may still be there"
         later = [record for record in log if record["kind"] == "memory" and record["rank"] == rank]
         later = [record for record in later if record["step"] > 2 and record["moment"] == "step_end"]
         assert all(record["bytes"]["gradients"] == end["gradients"] for record in later), "known from the look on"
