@@ -20,6 +20,8 @@ def headline(told: Explanation) -> str:
         return f"out of memory on {told.device}: {sure}"
     wanted = "" if told.asked is None else f": {size(told.asked)} more were wanted"
     left = "" if told.available is None or told.asked is None else f", {size(told.available)} were left"
+    if told.available is not None and told.asked is not None and told.available >= told.asked:
+        left += " once it had given back what it had taken"
     where = "" if told.place is None else f", at {told.place.rpartition('/')[2]}"
     caught = "; caught, the training went on" if told.caught else ""
     return f"out of memory on {told.device} in step {told.step:,}{wanted}{left}{where}{caught}"
@@ -49,7 +51,8 @@ def lines(told: Explanation) -> list[str]:
         text = f": {told.text}" if told.text else ""
         found.append(f"asked for in {told.place}{text}" + (f" (module {told.module})" if told.module else ""))
     if told.short is not None:
-        found.append(f"missing: {size(told.short)} ({told.short:,} bytes)")
+        most = "at most " if told.available is not None and told.short == told.asked else ""
+        found.append(f"missing: {most}{size(told.short)} ({told.short:,} bytes)")
     if told.limit is not None:
         found.append(f"the limit is {told.limit}, set on this process")
     held = [(told.bytes.get(name), name) for name in ALL]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from memtop.model.ledger import Whole, known
+from memtop.model.forecast import Affine, highest
+from memtop.model.ledger import Whole
 from memtop.model.oom import Explanation, Facts, Shape, batch_changes, fragmented, remedies, shortfall
 from memtop.model.records import DeviceRecord, MemoryRecord
 from memtop.model.text import one_line
@@ -15,7 +16,6 @@ from memtop.protocol.oom import Oom
 
 _OTHERS = 64 << 20
 """Bytes that others must have gained to be a change worth telling."""
-_FIXED = ("parameters", "buffers", "gradients", "optimizer_state")
 _NEARLY = 0.95
 """Of the limit: memory that was as full as this when the target was killed."""
 
@@ -27,6 +27,8 @@ class Before:
     moments: Mapping[str, MemoryRecord]
     """Of the failing device."""
     batch: int | None
+    lines: Sequence[Affine] = ()
+    """The forecast for that device: bytes as functions of the batch size."""
 
 
 class Ooms:
@@ -145,7 +147,7 @@ def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
         cached=told.cached,
         batch=failed,
         per_sample=per_sample,
-        peak_per_sample=_peak_per_sample(told, before),
+        peak_per_sample=_peak_per_sample(told, before, failed),
         scaling=sum(told.bytes.get(name) or 0 for name in ("inputs", "activations", "temporaries", "other_tensors")),
         activations=activations,
         leaves=told.leaves,
@@ -176,13 +178,13 @@ def _longer(told: Oom) -> tuple[int, int]:
     return math.prod(now[0][0][1:]) or 1, math.prod(before[0][0][1:]) or 1
 
 
-def _peak_per_sample(told: Oom, before: Before) -> int | None:
-    peak = before.moments.get("peak")
-    if peak is None or not before.batch:
+def _peak_per_sample(told: Oom, before: Before, failed: int | None) -> int | None:
+    """What a sample adds to the peak of a batch as large as the one that failed, as forecast."""
+    line = highest(before.lines, failed or before.batch or 1)
+    if line is None or line.bytes_per_sample <= 0:
         return None
-    scaling = max(0, known(peak.bytes) - sum(peak.bytes.get(name) or 0 for name in _FIXED))
     longer = _longer(told)
-    return scaling * longer[0] // (before.batch * longer[1])
+    return line.bytes_per_sample * longer[0] // longer[1]
 
 
 def _available(told: Oom, whole: Whole) -> int | None:

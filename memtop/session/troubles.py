@@ -131,8 +131,17 @@ class Troubles:
         tensors = {name: told.bytes.get(name) for name in TENSORS}
         whole = self._state.whole(device, tensors, self._state.counters(told.allocator))
         good = {name: one for name, one in self._state.moments.get(device, {}).items() if one.step <= told.step}
-        step = self._state.step
-        made = self.ooms.heard(t, told, whole, Before(moments=good, batch=None if step is None else step.batch_size))
+        step, forecast = self._state.step, self._state.forecasts.newest(device)
+        made = self.ooms.heard(
+            t,
+            told,
+            whole,
+            Before(
+                moments=good,
+                batch=None if step is None else step.batch_size,
+                lines=() if forecast is None else forecast.phases,
+            ),
+        )
         return EventRecord(
             t=t,
             rank=message.rank,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memtop.model import oom_text
+from memtop.model.forecast import Affine
 from memtop.model.ledger import Whole
 from memtop.model.oom import Facts, batch_changes, fragmented, remedies, shortfall
 from memtop.model.records import MemoryRecord
@@ -144,6 +145,17 @@ def test_the_picture_is_joined_with_the_last_good_step() -> None:
     words = "\n".join(oom_text.lines(told))
     assert "train.py:31: loss = model(x) (module block.3)" in words
     assert "missing: 1.00 GiB" in words
+
+
+def test_a_smaller_batch_is_named_by_the_forecast_whatever_batch_was_looked_at() -> None:
+    """The look was at a small batch, the last good step had another: bytes a sample are of neither's peak."""
+    told = {**TOLD, "inputs": [[[256, 128], "int64"]], "inputs_now": [[[512, 128], "int64"]]}
+    lines = (Affine(phase="backward", fixed_bytes=GIB, bytes_per_sample=GIB // 32),)
+    whole = Whole(bytes={**TOLD["bytes"], "free": GIB}, total=80 * GIB)
+    made = Ooms().heard(9.0, decode(told), whole, Before(moments={}, batch=256, lines=lines))
+    [smaller] = [one for one in made.remedies if one.text.startswith("batch")]
+    assert smaller.text.startswith("batch 352 instead of 512"), "10 GiB held and 1 GiB free hold so many samples"
+    assert smaller.saves == (512 - 352) * GIB // 32
 
 
 def test_a_step_after_it_says_that_it_was_caught_and_says_so_once() -> None:
