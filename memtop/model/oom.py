@@ -10,6 +10,8 @@ Bytes = Mapping[str, int | None]
 Shape = tuple[tuple[int, ...], str]
 """Shape and dtype of one tensor of a batch."""
 
+_ROOM = 94
+"""Per cent of what is left that a smaller batch is to fill."""
 _MOST = 3
 """Remedies told."""
 _LEAVES = 4
@@ -173,8 +175,10 @@ def _smaller(facts: Facts, short: int) -> Remedy | None:
         return None
     fewer = max(1, math.ceil(short / each))
     if facts.peak_per_sample and facts.available is not None and facts.asked is not None:
-        # Past this allocation others come: what is left must hold the batch at its highest.
-        fewer = max(fewer, batch - (facts.available + facts.scaling) // each)
+        # Past this allocation others come: what is left must hold the batch at its highest, and what no forecast sees
+        # (pages, arenas, scratch inside operators).
+        room = (facts.available + facts.scaling) * _ROOM // 100
+        fewer = max(fewer, batch - room // each)
     if fewer >= batch:
         return None
     text = f"batch {batch - fewer:,} instead of {batch:,} (accumulate gradients for the same effect)"

@@ -11,7 +11,8 @@ Dimensions that equal the batch size by chance are told apart by the operator, n
 - a vector that was made with a parameter or buffer of its own length is a statistic of a channel.
 
 Parameters, buffers, gradients and optimizer state never grow, nor does what the optimizer's step makes. What is made of
-no tensor (noise, masks, hidden states) grows where its first or second dimension is the batch size. Pieces that a
+no tensor (noise, masks, hidden states), or spread out from smaller ones (the gradient of a mean), grows where its first
+or second dimension is the batch size. Pieces that a
 loader makes one for each sample are counted as what they are together.
 
 The highest instant at this batch need not be the highest at another: each phase is sent as the upper envelope of all
@@ -186,7 +187,8 @@ class Growth:
         sources = [one for one in read if grows[one]]
         if not sources:
             known = birth.phase == BACKWARD and shape in self._shapes and _dims(shape) not in self._own
-            return not read and (known or self._is_batched(shape))
+            spread = all(prod(births[one].shape) < prod(shape) for one in read)  # True of what is made of no tensor
+            return spread and (known or self._is_batched(shape))
         if len(shape) == 1 and birth.dtype is torch.uint8 and birth.phase != BACKWARD:
             return True  # A library's workspace (oneDNN's of an LSTM): bytes without form, padded.
         count = prod(shape)

@@ -154,8 +154,9 @@ def test_a_smaller_batch_is_named_by_the_forecast_whatever_batch_was_looked_at()
     whole = Whole(bytes={**TOLD["bytes"], "free": GIB}, total=80 * GIB)
     made = Ooms().heard(9.0, decode(told), whole, Before(moments={}, batch=256, lines=lines))
     [smaller] = [one for one in made.remedies if one.text.startswith("batch")]
-    assert smaller.text.startswith("batch 352 instead of 512"), "10 GiB held and 1 GiB free hold so many samples"
-    assert smaller.saves == (512 - 352) * GIB // 32
+    rest = int(11 * 32 * 0.94)  # 10 GiB held and 1 GiB free, nearly
+    assert smaller.text.startswith(f"batch {rest} instead of 512")
+    assert smaller.saves == (512 - rest) * GIB // 32
 
 
 def test_a_step_after_it_says_that_it_was_caught_and_says_so_once() -> None:

@@ -76,12 +76,36 @@ class Sliced(nn.Module):
         return self.head(torch.relu(functional.linear(x, self.wide.weight[:512])))
 
 
+class Averaged(nn.Module):
+    """Ends in a mean over all it made: the gradient of that comes of a scalar, and of the batch only how much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.head = nn.Linear(16, 2048), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x) + torch.relu(self.wide(x)).mean()
+
+
+class Prefixed(nn.Module):
+    """A learned token is spread out over the batch, and is most of the memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.head = nn.Parameter(torch.randn(1, 32, 32)), nn.Linear(1024, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.token.expand(len(x), -1, -1) * 2).tanh().flatten(1))
+
+
 SHAPES: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "perceptron": (perceptron, lambda batch: torch.randn(batch, 64)),
     "convolutions": (convolutions, lambda batch: torch.randn(batch, 1, 8, 8)),
     "attention": (Attending, lambda batch: torch.randint(0, 32, (batch, 8))),
     "recurrent": (Recurrent, lambda batch: torch.randn(batch, 12, 8)),
     "slice": (Sliced, lambda batch: torch.randn(batch, 64)),
+    "mean": (Averaged, lambda batch: torch.randn(batch, 16)),
+    "prefix": (Prefixed, lambda batch: torch.randn(batch, 16)),
     "noise": (Noisy, lambda batch: torch.randn(batch, 16)),
 }
 
