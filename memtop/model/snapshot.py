@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from memtop.model.batch import BatchSample
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.leaks import Leak, Waits
@@ -189,6 +190,8 @@ class Snapshot:
     """The newest deep look, or `None` before the first."""
     forecast: ForecastRecord | None = None
     """Which batch fits the device in focus; `None` before the first deep look of this training, at any batch size."""
+    batch: BatchSample | None = None
+    """What the newest announced look took of its step's batch; `None` before the first."""
     tracked: tuple[Tracked, ...] = ()
     """Marks of `memtop.track()`, oldest first, the last thousand."""
     oom: Explanation | None = None

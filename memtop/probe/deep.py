@@ -20,6 +20,7 @@ from .forwards import compiling
 from .found import Found
 from .inputs import Inputs
 from .look import Look
+from .sample import Samples
 from .tracker import Tracker
 
 _LONGEST_NS = 60_000_000_000
@@ -61,6 +62,8 @@ class DeepStep:
         self._recorded: dict[str, Recorded] = {}
         self.found: Found | None = None
         """Once `records` has worked it out."""
+        self.samples: Samples | None = None
+        """Some of the batch; `None` where nobody asked for this look."""
         self._look.enter()
 
     def on_raise(self, tell: Callable[[BaseException], None]) -> None:
@@ -87,6 +90,13 @@ class DeepStep:
         self._look.phase = FORWARD
         if batch is not None:
             self._look.took(batch)
+            if self.samples is not None:
+                self.samples.loaded(batch)
+
+    def entered(self, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """A root module is called, where such calls are seen."""
+        if self.samples is not None:
+            self.samples.entered(given, named)
 
     def backward_begins(self, roots: list[Any], frame: FrameType, first: bool) -> None:
         """A backward begins at `roots`, called from `frame`; `first` of its step or a later one."""

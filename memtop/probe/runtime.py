@@ -15,6 +15,7 @@ from .leaks import Leaks
 from .loss import Loss
 from .oom import Ooms
 from .orders import Orders
+from .sample import Samples
 from .steps import EDGE, Steps, prices
 from .storages import Ledger, solid, tensors
 from .tracker import CATEGORIES, Tracker
@@ -70,6 +71,8 @@ class Probe(Unhooked, Visited):
         self._ooms = Ooms(link, self._tracker, self._inputs, lambda: self._clock.step)
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
         self._deep: deep.DeepStep | None = None
+        self._samples: Samples | None = None
+        """Of the newest look: on their way from a device, not told yet."""
         self._watching = True
         self._broken = False
         self._forward_seen = False
@@ -225,6 +228,8 @@ class Probe(Unhooked, Visited):
                 self._link.send(wire.event("syncs", waits[0], **waits[1]))
             if looked.found is not None:
                 self._leaks.looked(looked.found)
+            if looked.samples is not None:
+                self._samples = looked.samples.tell(self._link.send)
         self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
 
     def _given_up(self, looked: deep.DeepStep) -> None:
@@ -322,6 +327,8 @@ class Probe(Unhooked, Visited):
             self._tracker.scan()
         self._deep = self._inputs.look = deep.DeepStep(self._tracker, self._inputs, self._clock.step + 1, (EDGE,))
         self._deep.on_raise(self._ooms.passing)
+        if self._governor.announced:
+            self._deep.samples = Samples(self._clock.step + 1)
         self._deep.hold([solid(one) for one in tensors(self._result)])
 
     def _compiles(self) -> None:
@@ -337,6 +344,8 @@ class Probe(Unhooked, Visited):
 
     def _send_step(self) -> None:
         self._loss.poll()
+        if self._samples is not None:
+            self._samples = self._samples.tell(self._link.send)
         facts = self._clock.take()
         if facts is not None:
             left = self._inputs.steps_left()

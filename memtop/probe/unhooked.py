@@ -86,6 +86,8 @@ class Unhooked:
             return
         began = time.thread_time_ns()
         self._inputs.entered(root, (given, named), inside == "optimizer")
+        if self._deep is not None:
+            self._deep.entered(given, named)
         self._book(began)
 
     @untraced.blind

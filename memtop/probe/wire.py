@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 VERSION = 1
-VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "scaling", "event", "ack", "fault", "bye"})
+VITAL = frozenset({"hello", "model", "modules", "lines", "trace", "scaling", "batch", "event", "ack", "fault", "bye"})
 """Kinds that are never dropped (a `memory` record of a peak is spared too)."""
 
 Record = dict[str, Any]
@@ -85,6 +85,11 @@ def trace(facts: Record) -> Record:
 def scaling(facts: Record) -> Record:
     """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases."""
     return _base("scaling") | facts
+
+
+def batch(facts: Record) -> Record:
+    """`facts`: step, tensors, picture."""
+    return _base("batch") | facts
 
 
 def step(facts: Record) -> Record:

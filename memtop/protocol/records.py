@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from memtop.protocol.base import Wire
+from memtop.protocol.batch import Batch as Batch
 from memtop.protocol.deep import Lines as Lines
 from memtop.protocol.deep import Modules as Modules
 from memtop.protocol.deep import Scaling as Scaling
@@ -144,7 +145,7 @@ class Bye(Wire, frozen=True, kw_only=True, tag="bye"):
     dropped: int
 
 
-Message = Hello | Model | Memory | Modules | Lines | Trace | Scaling | Step | Event | Ack | Fault | Bye
+Message = Hello | Model | Memory | Modules | Lines | Trace | Scaling | Batch | Step | Event | Ack | Fault | Bye
 _decoder = msgspec.json.Decoder(Message)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from memtop.model.batch import BatchSample
 from memtop.model.categories import TENSORS
 from memtop.model.history import History
 from memtop.model.ledger import Counters, Whole, known, on_cpu, on_cuda
@@ -25,7 +26,7 @@ from memtop.model.records import (
 from memtop.model.snapshot import Phase
 from memtop.model.text import harmless, harmless_data
 from memtop.protocol import records as wire
-from memtop.session import looks
+from memtop.session import batches, looks
 from memtop.session.forecasts import Forecasts
 from memtop.session.holdings import Holdings
 from memtop.session.looks import Looks
@@ -74,6 +75,8 @@ class State:
         """Deep looks so far."""
         self.looks = Looks()
         self.forecasts = forecasts or Forecasts()
+        self.fed: BatchSample | None = None
+        """The newest batch that a look took samples of."""
         self.marks = Marks()
         self.troubles = Troubles(self)
         self.malformed = 0
@@ -119,6 +122,8 @@ class State:
             return self._part(t, message)
         if isinstance(message, wire.Scaling):
             return [*self.forecasts.heard(t, message, self.now)]
+        if isinstance(message, wire.Batch):
+            self._fed(t, message)
         if isinstance(message, wire.Bye):
             self._bye = message
             self._cost(message)
@@ -143,6 +148,12 @@ class State:
             return []
         self.looks.part(part)
         return [part]
+
+    def _fed(self, t: float, message: wire.Batch) -> None:
+        """For the screen alone: what a person's data looks like is in no log."""
+        found = batches.sample(t, message)
+        self.malformed += found is None
+        self.fed = found or self.fed
 
     def _cost(self, message: wire.Step | wire.Bye) -> None:
         self.announced_seconds = message.announced_ns / 1e9

@@ -109,6 +109,7 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         pending=around.pending,
         deep=state.looks.newest(device),
         forecast=state.forecasts.newest(device),
+        batch=state.fed,
         tracked=state.marks.kept(),
         oom=state.troubles.ooms.newest,
         leaks=tuple(state.troubles.live()),

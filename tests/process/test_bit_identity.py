@@ -39,6 +39,8 @@ PLANTED = {
     "at backward": "tracker:Tracker.forward_ended",
     "at later moments": "tracker:Tracker.later",
     "in the loader": "inputs:Inputs.took",
+    "in the samples": "sample:Samples.loaded",
+    "in what samples tell": "sample:Samples.record",
     "in the description": "describe:model",
     "in the governor": "governor:Governor.may_watch",
     "in the clock": "clock:Clock.quiet_steps_ended",

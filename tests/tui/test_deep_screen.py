@@ -14,6 +14,7 @@ from memtop.tui.draw.peak import WAITING
 from memtop.tui.screens.deep import TABS, DeepScreen
 from memtop.tui.screens.help import lines_of
 from memtop.tui.screens.main import MainScreen
+from memtop.tui.widgets.batch_tab import BatchTab
 from memtop.tui.widgets.lines import Lines
 from memtop.tui.widgets.lines_tab import LinesTab
 from memtop.tui.widgets.modules_tab import ModulesTab
@@ -21,6 +22,7 @@ from memtop.tui.widgets.step_tab import StepTab
 from memtop.tui.widgets.tab import Tab
 from memtop.tui.widgets.tracked_tab import TrackedTab
 
+from .batch_fakes import colour
 from .conftest import AppMaker
 from .deep_fakes import cnn_look, deep_cnn, deep_stack, tracked_cnn
 from .fakes import T, importing, mlp
@@ -96,7 +98,7 @@ async def test_the_footer_has_both_keys(make_app: AppMaker) -> None:
         assert "d deep look" in last
 
 
-# -- the four tabs ----------------------------------------------------------------------------------------------------
+# -- the five tabs ----------------------------------------------------------------------------------------------------
 
 
 async def test_tabs_are_switched_by_number_by_tab_and_by_mouse(make_app: AppMaker) -> None:
@@ -104,7 +106,7 @@ async def test_tabs_are_switched_by_number_by_tab_and_by_mouse(make_app: AppMake
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("x")
         await pilot.pause()
-        kinds = {"1": StepTab, "2": ModulesTab, "3": LinesTab, "4": TrackedTab}
+        kinds = {"1": StepTab, "2": ModulesTab, "3": LinesTab, "4": TrackedTab, "5": BatchTab}
         for key, kind in kinds.items():
             await pilot.press(key)
             await pilot.pause()
@@ -113,7 +115,7 @@ async def test_tabs_are_switched_by_number_by_tab_and_by_mouse(make_app: AppMake
         await pilot.press("tab")
         assert isinstance(screen_of(app).tab, StepTab)
         await pilot.press("shift+tab")
-        assert isinstance(screen_of(app).tab, TrackedTab)
+        assert isinstance(screen_of(app).tab, BatchTab)
         row = line_text(app, "tabs")
         await pilot.click("#tabs", offset=(row.index("Modules"), 0))
         await pilot.pause()
@@ -280,9 +282,9 @@ async def test_a_trace_that_is_none_is_not_drawn(make_app: AppMaker, broken: dic
 # -- what is drawn when -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("key", ["1", "2", "3", "4", "5"])
 async def test_nothing_is_drawn_again_that_did_not_change(make_app: AppMaker, key: str, monkeypatch: Any) -> None:
-    app = make_app(tracked_cnn())
+    app = make_app(replace(tracked_cnn(), batch=colour()))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("x", key)
         await pilot.pause()
@@ -296,9 +298,9 @@ async def test_nothing_is_drawn_again_that_did_not_change(make_app: AppMaker, ke
         assert drawn
 
 
-@pytest.mark.parametrize("key", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("key", ["1", "2", "3", "4", "5"])
 async def test_every_tab_takes_any_size(make_app: AppMaker, key: str) -> None:
-    app = make_app(tracked_cnn())
+    app = make_app(replace(tracked_cnn(), batch=colour()))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("x", key)
         for size in ((80, 24), (200, 60), (20, 5), (38, 9), (8, 2), (120, 40)):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from .batch_fakes import colour, fed, gray, table, text
 from .conftest import AppMaker
 from .deep_fakes import deep_cnn, teeth, tracked_cnn
 from .fakes import STATES
@@ -70,3 +71,14 @@ def test_details_with_a_deep_look(snap_compare: Any, make_app: AppMaker) -> None
 
 def test_before_the_first_deep_look(snap_compare: Any, make_app: AppMaker) -> None:
     assert snap_compare(make_app(STATES["mlp"]()), terminal_size=NARROW, press=["x", "2"])
+
+
+@pytest.mark.parametrize("size", [NARROW, MEDIUM])
+@pytest.mark.parametrize("batch", [colour, gray, text, table])
+def test_what_goes_in(snap_compare: Any, make_app: AppMaker, batch: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(fed(batch())), terminal_size=size, press=["x", "5"])
+
+
+@pytest.mark.parametrize("size", [NARROW, MEDIUM])
+def test_what_a_model_is_made_of(snap_compare: Any, make_app: AppMaker, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(deep_cnn()), terminal_size=size, press=["x", "2", "b"])

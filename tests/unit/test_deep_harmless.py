@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 from memtop.probe import deep  # noqa: E402
 from memtop.probe.look import Look  # noqa: E402
+from memtop.probe.sample import Samples  # noqa: E402
 from tests.unit.deep_driver import Driver, modules_of  # noqa: E402
 
 
@@ -227,3 +228,41 @@ def test_a_patch_of_the_persons_on_resizing_stays(monkeypatch: pytest.MonkeyPatc
     storage.resize_(12)
     assert told == [8, 12]
     assert torch.UntypedStorage.__dict__["resize_"] is theirs
+
+
+def test_samples_of_the_batch_are_in_no_figure_of_the_look(training: Any) -> None:
+    """The same step twice, once with samples taken of what it is fed: all moments have the same bytes."""
+    model, optimizer = training
+
+    def looked(with_samples: bool) -> Any:
+        driver = Driver(optimizer, modules=modules_of(model))
+
+        def step() -> None:
+            assert driver._look is not None
+            driver._look.samples = Samples(2) if with_samples else None
+            optimizer.zero_grad()
+            batch = driver.took(torch.ones(2, 4))
+            driver._look.entered((batch,), {})
+            model(batch).sum().backward()
+            optimizer.step()
+            taken.append(driver._look.samples)
+
+        taken: list[Any] = []
+        found = driver.look(step)
+        assert not with_samples or taken[0].record() is not None
+        return [found.at(moment) for moment in ("forward_end", "backward_end", "peak", "step_end")]
+
+    looked(False)
+    assert looked(True) == looked(False)
+
+
+def test_samples_keep_no_tensor_of_the_persons() -> None:
+    batch = torch.ones(2, 4)
+    gone = weakref.ref(batch)
+    samples = Samples(2)
+    samples.loaded({"x": batch})
+    samples.entered((batch,), {})
+    del batch
+    gc.collect()
+    assert gone() is None
+    assert samples.record() is not None

@@ -50,6 +50,7 @@ BUILT: dict[str, dict[str, Any]] = {
             "phases": [{"phase": "backward", "lines": [[1_455_864, 684_040]]}],
         }
     ),
+    "batch": wire.batch({"step": 2, "tensors": [], "picture": None}),
 }
 
 
@@ -110,9 +111,9 @@ def fields(kind: str) -> set[str]:
 
 def test_every_record_decodes_and_has_exactly_the_fields(link: Link) -> None:
     told = {"hello", "model", "memory", "step", "ack", "fault", "bye"}
-    assert {record["kind"] for record in link.sent} - {"modules", "lines", "trace", "scaling"} == told, (
-        "no event: nothing failed"
-    )
+    looked = {"modules", "lines", "trace", "scaling", "batch"}
+    assert {record["kind"] for record in link.sent} - looked == told, "no event: nothing failed"
+    assert [one["step"] for one in link.sent if one["kind"] == "batch"] == [2], "of the announced look alone"
     for record in [*link.sent, *BUILT.values()]:
         decoded = records.decode(json.dumps(record, allow_nan=False).encode())
         assert set(record) == fields(record["kind"])

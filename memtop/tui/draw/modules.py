@@ -18,7 +18,7 @@ from memtop.tui.palette import Palette
 from memtop.tui.view import View
 
 _BAR = 8
-_NOWHERE = "no module"
+NOWHERE = "no module"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def _line(tree: Tree, layer: Layer, here: bool, columns: list[Column], width: in
     quiet = bool(tree.wanted) and not matches(layer, tree.wanted)
     role = "faint" if quiet else "strong" if here else "text"
     inset = "  " * min(layer.depth, max(0, room // 4 - 3))
-    name = one_line(layer.name, 200) or _NOWHERE
+    name = one_line(layer.name, 200) or NOWHERE
     line = [gutter(here, palette), Segment(inset + mark, palette["faint"])]
     line.append(Segment(cut(name, max(1, room - row_width(line))), palette[role]))
     line = fit(line, max(0, room))

@@ -15,6 +15,7 @@ from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut, fit, join
 from memtop.tui.draw.peak import looked, peak_parts
 from memtop.tui.screens.page import Page
+from memtop.tui.widgets.batch_tab import BatchTab
 from memtop.tui.widgets.lines import Lines
 from memtop.tui.widgets.lines_tab import LinesTab
 from memtop.tui.widgets.modules_tab import ModulesTab
@@ -27,11 +28,12 @@ TABS: tuple[tuple[str, type[Tab]], ...] = (
     ("Modules", ModulesTab),
     ("Lines", LinesTab),
     ("Tracked", TrackedTab),
+    ("Batch", BatchTab),
 )
 
 
 class DeepScreen(Page):
-    """Four tabs on the newest deep look."""
+    """Five tabs on the newest deep look."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "back", "back", id="screen.close", tooltip="Back to the main screen"),
@@ -39,6 +41,7 @@ class DeepScreen(Page):
         Binding("2", "tab(1)", "modules", id="deep.modules", tooltip="What each module holds"),
         Binding("3", "tab(2)", "lines", id="deep.lines", tooltip="What each line of the code made"),
         Binding("4", "tab(3)", "tracked", id="deep.tracked", tooltip="What came and went between marks of track()"),
+        Binding("5", "tab(4)", "batch", id="deep.batch", tooltip="What goes in: a sample of the batch"),
         Binding("tab", "next_tab(1)", "next", id="deep.next", tooltip="The next tab"),
         Binding("shift+tab", "next_tab(-1)", "previous", id="deep.previous", tooltip="The tab before"),
         Binding("slash", "search", "search", id="deep.search", tooltip="Narrow the rows to some letters"),

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from memtop.model.deep_records import ModulesRecord
 from memtop.model.layers import ORDERS, Layer, matches, shown, tree
 from memtop.model.snapshot import Snapshot
+from memtop.tui.draw import depth
 from memtop.tui.draw.cells import Row
 from memtop.tui.draw.figures import tensors_of
 from memtop.tui.draw.modules import Tree, rows_in_sight, tab
@@ -24,9 +25,10 @@ class ModulesTab(Sheet):
         Binding("left", "fold", "fold", id="modules.close", tooltip="Fold, or go to the module above"),
         Binding("right", "unfold", "unfold", id="modules.open", tooltip="Unfold, or go to the first one below"),
         Binding("a", "all", "all", id="modules.all", tooltip="Fold all that is below the root, or unfold all"),
+        Binding("b", "bars", "bars", id="modules.bars", tooltip="Bars of activations and parameters, or figures"),
         Binding("s", "sort", "sort", id="modules.sort", tooltip="Sort by model order, peak, activations, ..."),
     ]
-    HINTS = (("↑ ↓", "move"), ("enter", "fold"), ("s", "sort"), ("/", "search"), ("a", "fold all"))
+    HINTS = (("↑ ↓", "move"), ("enter", "fold"), ("s", "sort"), ("b", "bars"), ("/", "search"), ("a", "fold all"))
     wanted: str | None = ""
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class ModulesTab(Sheet):
         self._peak: int | None = None
         self._folded: frozenset[str | None] = frozenset()
         self.order = ORDERS[0]
+        self._bars = False
 
     @property
     def ready(self) -> bool:
@@ -63,10 +66,10 @@ class ModulesTab(Sheet):
         self._list("" if first else path)
 
     def state(self) -> tuple[object, ...]:
-        return (self._record, self.sight, self.order, self._folded, self.wanted)
+        return (self._record, self.sight, self.order, self._folded, self.wanted, self._bars)
 
     def draw(self, width: int, height: int, view: View) -> list[Row]:
-        return tab(
+        return (depth.tab if self._bars else tab)(
             Tree(
                 layers=self._layers,
                 visible=self._visible,
@@ -135,6 +138,11 @@ class ModulesTab(Sheet):
         below = {layer.row.path for layer in self._layers if layer.children and layer.parent is not None}
         self._folded = frozenset() if self._folded else frozenset(below)
         self._again(self._path())
+
+    def action_bars(self) -> None:
+        """Activations and parameters by depth as bars, or all figures again."""
+        self._bars = not self._bars
+        self.draw_again()
 
     def action_sort(self) -> None:
         """The next order; the largest comes first into sight."""
