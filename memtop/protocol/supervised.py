@@ -37,6 +37,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of `news`: marks that the asker has."""
     deep: tuple[float | int | str | bool, ...] = ()
     """Of `news`: which deep look the asker has; an answer leaves out one that is the same."""
+    batch: tuple[float | int, ...] = ()
+    """Of `news`: which batch the asker has, likewise."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,8 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     """Without `tracked`, and without `deep` where `deep` of the question names the same."""
     deep: tuple[float | int | str | bool, ...]
     """Which deep look is the newest; empty for none."""
+    batch: tuple[float | int, ...] = ()
+    """Which batch is the newest; empty for none. It is left out of `snapshot` where the asker has it."""
     lines: tuple[int, list[str]]
     """Lines of output so far, and those that the asker had not."""
     marks: tuple[int, list[Tracked]]

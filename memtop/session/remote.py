@@ -205,16 +205,17 @@ class Remote:
         """On our own thread: ask for news until either of us is gone."""
         decoder = msgspec.json.Decoder(News)
         deep: tuple[float | int | str | bool, ...] = ()
+        batch: tuple[float | int, ...] = ()
         seen = 0
         while not self._closed:
             try:
                 lines, marks = self._counts
-                send(link, Ask(verb="news", seen=seen, lines=lines, marks=marks, deep=deep))
+                send(link, Ask(verb="news", seen=seen, lines=lines, marks=marks, deep=deep, batch=batch))
                 news = receive(link, decoder)
             except (OSError, ValueError):
                 self._lost()
                 return
-            seen, deep = news.seen, news.deep
+            seen, deep, batch = news.seen, news.deep, news.batch
             self._keep(news)
             young = monotonic() - self._begun < _EAGER[1]
             self._act.wait(_EAGER[0] if young else _GAP)
@@ -229,6 +230,8 @@ class Remote:
             shown = replace(news.snapshot, tracked=tuple(self._marks))
             if news.deep and shown.deep is None and before is not None:
                 shown = replace(shown, deep=before.snapshot.deep)
+            if news.batch and shown.batch is None and before is not None:
+                shown = replace(shown, batch=before.snapshot.batch)
             self._news = msgspec.structs.replace(news, snapshot=shown)
         self._known.set()
         if shown.end is not None:

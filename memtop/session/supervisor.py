@@ -19,6 +19,7 @@ import msgspec
 
 from memtop.launcher import meeting
 from memtop.launcher.target import LaunchError
+from memtop.model.batch import BatchSample
 from memtop.model.snapshot import DeepLook, Phase
 from memtop.protocol.supervised import About, Ask, Done, News, receive, send
 from memtop.session.options import Options
@@ -161,11 +162,13 @@ class Supervisor:
             seen = self._changes
         session = self._session
         snapshot = session.snapshot()
-        deep = which(snapshot.deep)
+        deep, batch = which(snapshot.deep), which_batch(snapshot.batch)
+        shown = replace(snapshot, tracked=(), deep=None if deep == ask.deep else snapshot.deep)
         return News(
             seen=seen,
-            snapshot=replace(snapshot, tracked=(), deep=None if deep == ask.deep else snapshot.deep),
+            snapshot=replace(shown, batch=None if batch == ask.batch else snapshot.batch),
             deep=deep,
+            batch=batch,
             lines=session.output_since(ask.lines),
             marks=session.tracked_since(ask.marks),
             pid=session.pid,
@@ -191,6 +194,11 @@ def which(deep: DeepLook | None) -> tuple[float | int | str | bool, ...]:
         return ()
     parts = (deep.modules, deep.lines, deep.trace)
     return (deep.t, deep.step, deep.peak.device, *(part is not None for part in parts))
+
+
+def which_batch(batch: BatchSample | None) -> tuple[float | int, ...]:
+    """What tells a batch from any other; empty for none."""
+    return () if batch is None else (batch.t, batch.rank, batch.step)
 
 
 def begin(options: Options, clients: list[socket.socket]) -> None:

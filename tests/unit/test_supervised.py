@@ -21,6 +21,7 @@ from memtop.session.supervisor import Supervisor
 from memtop.sinks import SinkError
 from tests.process.failing import eventually
 from tests.tui import deep_fakes, fakes
+from tests.tui.batch_fakes import colour
 
 
 class Here(fakes.FakeSession):
@@ -92,6 +93,17 @@ def test_news_come_and_what_is_known_is_not_sent_again(here: Here, remote: Remot
     assert told
     here.publish(replace(here.now, deep=None))
     assert eventually(lambda: remote.snapshot().deep is None)
+
+
+def test_a_batch_passes_once_and_stays(here: Here, remote: Remote) -> None:
+    here.publish(replace(here.now, batch=colour()))
+    assert eventually(lambda: remote.snapshot().batch == colour())
+    seen = remote.snapshot().batch
+    here.publish(replace(here.now, t=here.now.t + 1))
+    assert eventually(lambda: remote.snapshot() == here.now)
+    assert remote.snapshot().batch is seen, "the same object: it was not sent again"
+    here.publish(replace(here.now, batch=replace(colour(), step=9)))
+    assert eventually(lambda: remote.snapshot() == here.now)
 
 
 def test_deeds_reach_the_session(here: Here, remote: Remote) -> None:
