@@ -224,12 +224,12 @@ class Probe(Unhooked, Visited):
         else:
             for record in looked.records():
                 self._link.send(record)
+            if looked.samples is not None:
+                self._samples = looked.samples.tell(self._link.send)
             if (waits := looked.syncs()) is not None:
                 self._link.send(wire.event("syncs", waits[0], **waits[1]))
             if looked.found is not None:
                 self._leaks.looked(looked.found)
-            if looked.samples is not None:
-                self._samples = looked.samples.tell(self._link.send)
         self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
 
     def _given_up(self, looked: deep.DeepStep) -> None:

@@ -26,7 +26,8 @@ def fed(scenario: str, arguments: list[str], folder: Path) -> BatchSample:
     cases = [(scenario, [*COMMON, *arguments])]
     facts, heard = watched(folder / "watched", cases, base())
     assert facts == child(folder / "alone", cases, base())
-    assert not [one.message for one in heard if isinstance(one, records.Event)]
+    failed = [one.message for one in heard if isinstance(one, records.Event) and one.name in ("probe", "look")]
+    assert not failed
     (message,) = [one for one in heard if isinstance(one, records.Batch)]
     found = batches.sample(0.0, message)
     assert found is not None
