@@ -13,8 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from memtop.launcher.claims import Claim, claim
 from memtop.launcher.settings import ManifestError, SettingSpec, checked, from_table, nearest
+from memtop.model.claims import Claim, claim
+from memtop.model.expressions import ExpressionError, evaluate
+from memtop.model.lessons import Run, Step, names_of
 from memtop.model.records import Setting
 from memtop.model.snapshot import Choice
 
@@ -42,6 +44,8 @@ class Manifest:
     """What it trains on without a data folder, in words."""
     claims: tuple[Claim, ...]
     """What it teaches, in figures that a log must show."""
+    steps: tuple[Step, ...]
+    """What to do to see it, in order; each names the claims that it comes to by their `step`."""
 
     def spec(self, name: str) -> SettingSpec | None:
         """The setting of that name, written with `_` or `-`; `None`: not offered."""
@@ -177,16 +181,19 @@ def _load(root: Path, name: str) -> Manifest:
     path = root / name / "scenario.toml"
     table = _read(path)
     try:
-        return Manifest(
-            name=name,
-            title=table["title"],
-            lesson=" ".join(table["lesson"].split()),
-            script=root / name / "train.py",
-            settings=_settings(_common(root, table.get("without", [])), table.get("settings", [])),
-            theory=table.get("theory", {}),
-            data=table.get("data"),
-            synthetic=table["synthetic"],
-            claims=tuple(claim(each) for each in table.get("claims", [])),
+        return _whole(
+            Manifest(
+                name=name,
+                title=table["title"],
+                lesson=" ".join(table["lesson"].split()),
+                script=root / name / "train.py",
+                settings=_settings(_common(root, table.get("without", [])), table.get("settings", [])),
+                theory=table.get("theory", {}),
+                data=table.get("data"),
+                synthetic=table["synthetic"],
+                claims=tuple(claim(each) for each in table.get("claims", [])),
+                steps=tuple(_step(each) for each in table.get("steps", [])),
+            )
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ManifestError(f"{path} is not a manifest: {error!r}") from None
@@ -204,3 +211,22 @@ def _settings(common: list[dict[str, Any]], own: list[dict[str, Any]]) -> tuple[
     for table in (*common, *own):
         merged[table["name"]] = {**merged.get(table["name"], {}), **table}
     return tuple(from_table(table) for table in merged.values())
+
+
+def _step(table: dict[str, Any]) -> Step:
+    return Step(**{name: " ".join(value.split()) for name, value in table.items()})
+
+
+def _whole(manifest: Manifest) -> Manifest:
+    """The manifest, its steps and claims held together. Raises `ValueError` where they speak of what is not there."""
+    known = {step.name for step in manifest.steps}
+    for each in manifest.claims:
+        if each.step is not None and each.step not in known:
+            raise ValueError(f"claim {each.text!r} checks a step {each.step!r} that is not there")
+    run = Run(scenario=manifest.name, settings={spec.name: spec.default for spec in manifest.settings})
+    for step in manifest.steps:
+        try:
+            evaluate(step.when, names_of(run, run))
+        except ExpressionError as error:
+            raise ValueError(f"step {step.name!r}: {error}") from None
+    return manifest

@@ -17,6 +17,7 @@ from memtop.model.units import UNITS
 from memtop.session.shown import Shown
 from memtop.tui.bridge import Bridge
 from memtop.tui.keys import EVERYWHERE
+from memtop.tui.lessons import Taught, Teacher
 from memtop.tui.messages import SnapshotReady
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import MONO, PALETTES
@@ -56,6 +57,7 @@ class MemtopApp(App[int]):
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that everything here runs on, once it runs."""
         self._bridge: Bridge | None = None
+        self._teacher = Teacher(getattr(session, "on_record", None))
         self._view = View(ascii_only=ascii_only)
         self.animation_level = "none"
         for each in themes():
@@ -98,6 +100,12 @@ class MemtopApp(App[int]):
     def view(self) -> View:
         """How the person wants to see it."""
         return self._view
+
+    def taught(self) -> Taught:
+        """The lesson of what runs now, held against its runs so far."""
+        snapshot = self.session.snapshot()
+        lesson = self.scenarios.lesson(snapshot.title) if snapshot.choices else None
+        return self._teacher.taught(snapshot, lesson)
 
     def on_snapshot_ready(self) -> None:
         """News: whichever screens can show it, do."""

@@ -63,6 +63,7 @@ MAIN: Final[list[BindingType]] = [
     _key("v,enter", "details", "details", "view.details", "Every figure with its formula, lesson and machine", "v"),
     _key("left_parenthesis", "speed(-1)", "slower", "replay.slower", "Play the log slower", "("),
     _key("right_parenthesis", "speed(1)", "faster", "replay.faster", "Play the log faster", ")"),
+    _key("L", "lesson", "lesson", "view.lesson", "What to try, what should happen, and whether it did"),
     _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
 ]
 """Keys of the main screen."""
@@ -118,6 +119,7 @@ FOOTER: Final = (
     Foot("space", "pause", "screen.pause"),
     Foot("l", "log", "screen.log"),
     Foot("v", "details", "screen.details"),
+    Foot("L", "lesson", "screen.lesson"),
     Foot("m", "moment", "screen.moment"),
     Foot("r", "restart", "screen.restart"),
     Foot("P", "pin", "screen.pin"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from memtop.model.records import Setting
+from memtop.tui.lessons import Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,9 @@ class Scenarios(Protocol):
     def settings(self, scenario: str) -> Sequence[Offered]:
         """The settings of one."""
 
+    def lesson(self, scenario: str) -> Lesson | None:
+        """What one teaches; `None` where `scenario` is no scenario's name."""
+
     def refused(self, scenario: str, name: str, value: str) -> str | None:
         """Why a value is not offered, in one line; `None` where it is."""
 
@@ -64,6 +68,16 @@ class Manifests:
             return []
         specs = manifests.load(scenario).settings
         return [Offered(name=spec.name, title=spec.title, kind=spec.kind, choices=_choices(spec)) for spec in specs]
+
+    def lesson(self, scenario: str) -> Lesson | None:
+        """What one teaches; `None` where `scenario` is no scenario's name."""
+        from memtop.launcher import manifests
+
+        if scenario not in manifests.names():
+            return None
+        found = manifests.load(scenario)
+        defaults = {spec.name: spec.default for spec in found.settings}
+        return Lesson(title=found.title, text=found.lesson, steps=found.steps, claims=found.claims, defaults=defaults)
 
     def refused(self, scenario: str, name: str, value: str) -> str | None:
         """Why a value is not offered, in one line; `None` where it is."""

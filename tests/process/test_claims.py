@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memtop.launcher import manifests
-from memtop.launcher.claims import STEP
+from memtop.model.claims import STEP
 from tests.process.runs import Log, logged, shared
 
 

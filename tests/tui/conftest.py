@@ -10,7 +10,8 @@ from memtop.launcher.manifests import ManifestError
 from memtop.model.records import Setting
 from memtop.model.snapshot import Snapshot
 from memtop.tui.app import MemtopApp
-from memtop.tui.scenarios import Offer, Offered
+from memtop.tui.lessons import Lesson
+from memtop.tui.scenarios import Manifests, Offer, Offered
 
 from .fakes import FakeSession, mlp
 
@@ -30,6 +31,9 @@ class FakeScenarios:
             Offered(name="optimizer", title="optimizer", kind="str", choices=("sgd", "adam")),
             Offered(name="seed", title="seed", kind="int", choices=()),
         ]
+
+    def lesson(self, scenario: str) -> Lesson | None:
+        return Manifests().lesson(scenario)
 
     def refused(self, scenario: str, name: str, value: str) -> str | None:
         try:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from memtop.launcher import manifests
-from memtop.launcher.claims import claim as read_claim
 from memtop.launcher.manifests import Manifest, ManifestError
 from memtop.model.categories import TENSORS
+from memtop.model.claims import claim as read_claim
 from memtop.model.theory import closed_forms
 
 COMMON = ("batch_size", "optimizer", "precision", "device", "seed", "steps", "learning_rate", "data", "download")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -12,6 +13,12 @@ from rich.style import Style
 Row = list[Segment]
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉"
+_WIDE: Final = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]")
+_PIECES: Final = re.compile(
+    r"(\s*)((?:[（「“《]*(?:[\u2e80-\u2fff\u3041-\u9fff\uac00-\ud7af]|[^\s（「“《\u2e80-\u9fff\uac00-\ud7af，。：；、！？）」”》]+)"
+    r"|[（「“《]+)[，。：；、！？）」”》]*|[，。：；、！？）」”》]+)"
+)
+"""Spaces, then what no line may end within: a wide letter or a word, with the punctuation that belongs to it."""
 _ASCII: Final = str.maketrans(
     {
         **dict.fromkeys("─╌┄", "-"),
@@ -148,7 +155,12 @@ def put(row: Row, column: int, text: str, style: Style | None) -> Row:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` broken at spaces into lines of at most `width` cells; longer words are broken anywhere."""
+    """`text` broken at spaces into lines of at most `width` cells; longer words are broken anywhere.
+
+    Between wide characters, which are written without spaces, a line may end anywhere but before closing punctuation.
+    """
+    if _WIDE.search(text):
+        return _wrap_wide(text, width)
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -162,6 +174,21 @@ def wrap(text: str, width: int) -> list[str]:
             line = word
         else:
             line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
+
+
+def _wrap_wide(text: str, width: int) -> list[str]:
+    lines, line = [], ""
+    for space, piece in _PIECES.findall(text):
+        gap = " " if space and line else ""
+        if line and cell_len(line) + len(gap) + cell_len(piece) > width:
+            lines.append(line)
+            line, gap = "", ""
+        while cell_len(piece) > width > 1:
+            head = set_cell_size(piece, width).rstrip()
+            lines.append(head)
+            piece = piece[len(head) :]
+        line += gap + piece
     return [*lines, line] if line else lines
 
 

@@ -22,9 +22,13 @@ from memtop.tui.widgets.board import Board
 
 if TYPE_CHECKING:
     from memtop.tui.app import MemtopApp
+    from memtop.tui.widgets.lesson_panel import LessonPanel
 
 _LARGEST = 2**31
 """Batch sizes above this are refused: no loader takes them."""
+
+_LESSON_WIDTH = 110
+"""Cells of a screen that has room for the lesson beside the figures."""
 
 _MOMENT_WORDS = {
     "most": "the moment of a step where the tensors are most",
@@ -67,6 +71,14 @@ class MainScreen(Screen[None]):
         self._now = self._with_failure(self.memtop.session.snapshot())
         for board in self.query(Board):
             board.paint(self._now, replace(self.memtop.view, keys=self._footer()))
+        self._paint_lesson()
+
+    def _paint_lesson(self) -> None:
+        """The lesson beside the board, where it is open and there is room."""
+        for lesson in self.query("LessonPanel"):
+            lesson.display = self.size.width >= _LESSON_WIDTH
+            if lesson.display:
+                cast("LessonPanel", lesson).paint(self.memtop.taught(), self.memtop.view)
 
     def _with_failure(self, snapshot: Snapshot) -> Snapshot:
         """A target that never started is the first line of the screen."""
@@ -94,6 +106,10 @@ class MainScreen(Screen[None]):
     def _works(self, action: str) -> bool:
         space, name, parameters = _parsed(action)
         return space != "screen" or bool(self.check_action(name, parameters))
+
+    def on_resize(self) -> None:
+        """The lesson may have lost its room, or found it."""
+        self.call_after_refresh(self._paint_lesson)
 
     def on_screen_resume(self) -> None:
         """A theme or unit may have changed while another screen lay on top."""
@@ -297,6 +313,20 @@ class MainScreen(Screen[None]):
     def action_inside(self) -> None:
         """One step from inside: its course, modules, lines, tracked tensors."""
         self._open("deep", "DeepScreen")
+
+    def action_lesson(self) -> None:
+        """The lesson: beside the board where there is room, else on a screen of its own."""
+        if self.size.width < _LESSON_WIDTH:
+            self._open("lesson", "LessonScreen")
+            return
+        opened = self.query("LessonPanel")
+        if opened:
+            opened.remove()
+        else:
+            from memtop.tui.widgets.lesson_panel import LessonPanel
+
+            self.mount(LessonPanel())
+        self.call_after_refresh(self.repaint)
 
     def action_output(self) -> None:
         """All that the target has printed."""

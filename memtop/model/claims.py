@@ -31,6 +31,8 @@ class Claim:
     """Of the run in which the claim holds, beside the defaults."""
     than: Mapping[str, Setting] | None = None
     """The settings of a second run, in which `of` is read; `None`: the same run."""
+    step: str | None = None
+    """The step of the lesson that it checks, by name; `None`: none, only a test holds it."""
 
     def holds(self, bytes_: int, of: int) -> bool:
         """Whether so many bytes are what is claimed of `of`."""

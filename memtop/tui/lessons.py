@@ -1,0 +1,57 @@
+"""The lesson of the scenario in sight: what its manifest says, and the runs it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from memtop.model.claims import Claim
+from memtop.model.lessons import Book, Progress, Run, Step, progress
+from memtop.model.records import Record, Setting
+from memtop.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a manifest says."""
+
+    title: str
+    text: str
+    steps: tuple[Step, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    defaults: Mapping[str, Setting]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """A lesson, and how far it has come."""
+
+    lesson: Lesson | None
+    """`None`: what runs is no scenario."""
+    steps: tuple[Progress, ...] = ()
+    before: Run | None = None
+    """The run before the present one; `None` where it was another scenario's, or there was none."""
+    after: Run | None = None
+
+    @property
+    def next(self) -> Progress | None:
+        """The first step that is not done."""
+        return next((one for one in self.steps if one.state.value in ("to do", "measuring")), None)
+
+
+class Teacher:
+    """Remembers the runs of this screen. Takes records on the session's threads."""
+
+    def __init__(self, listen: Callable[[Callable[[Record], None]], None] | None) -> None:
+        """`listen` calls back with each record; `None` where there are none to be had."""
+        self._book = Book()
+        if listen is not None:
+            listen(self._book.take)
+
+    def taught(self, snapshot: Snapshot, lesson: Lesson | None) -> Taught:
+        """The lesson of what runs now."""
+        runs = [run for run in self._book.runs if run.scenario == snapshot.title]
+        if lesson is None:
+            return Taught(lesson=None)
+        before, after = ([None, None, *runs])[-2:]
+        return Taught(lesson=lesson, steps=progress(lesson.steps, lesson.claims, runs), before=before, after=after)
