@@ -103,6 +103,21 @@ class Device(_Type):
         return text
 
 
+class Language(_Type):
+    """`en`, or a language there is a catalogue of; `zh_CN.UTF-8` is `zh`."""
+
+    name = "language"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        from memtop.model import i18n
+
+        found = i18n.offered(str(value))
+        if found is None:
+            self.fail(f"{value!r} is no language there are words in: write {' or '.join(i18n.languages())}", param, ctx)
+        return found
+
+
 class Pair(_Type):
     """`NAME=VALUE`."""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from memtop.model import i18n
 from memtop.terminal import colour, number_from, print_text, terminal_size
-from memtop.usage import Number, Refused, SectionOption
+from memtop.usage import Language, Number, Refused, SectionOption
 
 if TYPE_CHECKING:
     from memtop.model.snapshot import Snapshot
@@ -29,6 +30,12 @@ def option(*names: str, section: str, **more: Any) -> Callable[[Command], Comman
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
+def _speak(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    """The screen's words; what is not said is the locale's. A log's are always English."""
+    if not ctx.resilient_parsing:
+        i18n.use(value or i18n.of_locale())
+
+
 WATCHING: Final = (
     option("--steps", section=END, metavar="N", type=click.IntRange(min=1), help="After N training steps."),
     option("--duration", section=END, metavar="S", type=Number(0.1, unit="seconds"), help="After S seconds."),
@@ -43,6 +50,15 @@ WATCHING: Final = (
         multiple=True,
         help="Write records to PATH: .jsonl, or .csv (memory only); - is JSONL on stdout. Repeatable. "
         "A run.jsonl of an earlier run is kept as run.1.jsonl.",
+    ),
+    option(
+        "--lang",
+        section=OUT,
+        metavar="LANG",
+        type=Language(),
+        callback=_speak,
+        expose_value=False,
+        help="The screen's language: en or zh. [default: the locale's]",
     ),
     option(
         "--trace-steps",
