@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from memtop.model import i18n
 from memtop.terminal import colour, number_from, print_text, terminal_size
 from memtop.usage import Language, Number, Refused, SectionOption
 
@@ -33,6 +32,8 @@ def option(*names: str, section: str, **more: Any) -> Callable[[Command], Comman
 def _speak(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     """The screen's words; what is not said is the locale's. A log's are always English."""
     if not ctx.resilient_parsing:
+        from memtop.model import i18n
+
         i18n.use(value or i18n.of_locale())
 
 

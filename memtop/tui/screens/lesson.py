@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Final, cast
 
 from rich.segment import Segment
+from textual.actions import parse
 from textual.binding import Binding, BindingType
 
 from memtop.model.i18n import _
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, to_ascii
 from memtop.tui.draw.lesson import lesson_rows
+from memtop.tui.keys import MAIN
 from memtop.tui.screens.main import MainScreen
 from memtop.tui.screens.page import Page
 from memtop.tui.widgets.lines import Lines
 
+_WORK_HERE: Final = (
+    *("batch.halve", "batch.double", "setting.optimizer", "setting.precision", "setting.checkpoint"),
+    *("setting.inplace", "setting.all", "look.deep", "training.restart"),
+)
+"""The training's keys, by id, which do here what they do on the main screen."""
 
-def _key(keys: str, action: str, id: str, tooltip: str) -> Binding:
-    return Binding(keys, f"main({action})", tooltip, id=id, tooltip=tooltip, show=False)
+
+def _training_keys() -> Iterator[Binding]:
+    for binding in MAIN:
+        if isinstance(binding, Binding) and binding.id in _WORK_HERE:
+            yield replace(binding, action=f"main({binding.action!r})")
 
 
 class LessonScreen(Page):
@@ -25,15 +37,7 @@ class LessonScreen(Page):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("L", "back", "back", id="screen.close", tooltip="Back to the main screen", key_display="L"),
-        _key("minus", "'scale_batch', -1", "batch.halve", "Half the batch size (a new process)"),
-        _key("plus,equals_sign", "'scale_batch', 1", "batch.double", "Twice the batch size (a new process)"),
-        _key("o", "'cycle', 'o'", "setting.optimizer", "The next optimizer"),
-        _key("p", "'cycle', 'p'", "setting.precision", "The next precision: float32 or bfloat16 autocast"),
-        _key("c", "'cycle', 'c'", "setting.checkpoint", "The next way of checkpointing activations"),
-        _key("i", "'cycle', 'i'", "setting.inplace", "ReLUs in place, or not"),
-        _key("comma", "'settings'", "setting.all", "All settings of this scenario"),
-        _key("d", "'deep_look'", "look.deep", "Watch the next step whole"),
-        _key("r", "'restart'", "training.restart", "Begin this training anew"),
+        *_training_keys(),
     ]
     HINTS = (("esc", "back"), ("- +", "batch"), ("o", "optimizer"), (",", "settings"), ("↑ ↓", "scroll"), ("?", "help"))
 
@@ -49,8 +53,9 @@ class LessonScreen(Page):
         rows = lesson_rows(self.memtop.taught(), width, view)
         body.show(to_ascii(rows) if view.ascii_only else rows)
 
-    def action_main(self, name: str, *parameters: Any) -> None:
+    def action_main(self, action: str) -> None:
         """What the key does on the main screen, where it does anything."""
         main = cast(MainScreen, self.app.screen_stack[0])
+        _, name, parameters = parse(action)
         if main.check_action(name, parameters):
             getattr(main, f"action_{name}")(*parameters)
