@@ -12,14 +12,16 @@ import ast
 import re
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_TABLES = ("WAITING", "NOTHING_YET", "HEADS", "_UNKNOWN_WHY", "_ORDER", "_PHASES", "_SHORT", "GROUPS", "TRAINING", "LOOKING", "APP")
+"""Constants that hold words; some hold names with underscores, too, which nobody translates."""
 LOCALE = ROOT / "memtop" / "locale"
 HEADER = "Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit\n"
 _ENTRY = re.compile(r'^msgid ((?:"(?:[^"\\]|\\.)*"\s*)+)^msgstr ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.MULTILINE)
-_KEY_CALLS = {"_key": 2, "Foot": 1, "Binding": 2}
+_KEY_CALLS = {"_key": 2, "Foot": 1, "Binding": 2, "Column": 1}
 """Calls whose words are for the screen, and where those stand."""
 
 
@@ -38,6 +40,8 @@ def messages() -> dict[str, str]:
 
 def _in_code(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            yield from _in_table(node)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         name = node.func.id
@@ -49,7 +53,18 @@ def _in_code(tree: ast.AST) -> Iterator[str]:
             yield from _constants([*node.args[at : at + 1], *(node.args[4:5] if name == "_key" else []), *tooltips])
 
 
-def _constants(nodes: list[ast.expr]) -> Iterator[str]:
+def _in_table(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
+    """Words of constants that the screen translates where it draws them."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    name = targets[0].id if isinstance(targets[0], ast.Name) else ""
+    if name in ("HINTS", "TABS") and isinstance(node.value, ast.Tuple):
+        at = 1 if name == "HINTS" else 0
+        yield from _constants([each.elts[at] for each in node.value.elts if isinstance(each, ast.Tuple)])
+    elif name in _TABLES:
+        yield from (text for text in _constants([*ast.walk(node.value)]) if "_" not in text)
+
+
+def _constants(nodes: Sequence[ast.AST]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -63,6 +78,8 @@ def _in_manifests() -> Iterator[tuple[str, str]]:
     for name in ALL:
         yield name.replace("_", " "), "memtop/model/categories.py"
         yield MEANING[name], "memtop/model/categories.py"
+    for moment in ("forward end", "backward end", "step end", "highest", "now", "peak"):
+        yield moment, "memtop/tui/draw/figures.py"
     for name in manifests.names():
         manifest = manifests.load(name)
         place = f"scenarios/{name}/scenario.toml"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from memtop.model import units
+from memtop.model.i18n import N_, _
 from memtop.model.units import Unit
 
 LOSS_BYTES: Final = 4
@@ -16,14 +17,14 @@ LOSS_BYTES: Final = 4
 _STEP_BYTES: Final = 4
 """Adam's `step`: one float32 scalar a parameter tensor."""
 
-_LOSS: Final = "the loss is still there"
-EARLY: Final = "the peak comes before they are whole"
-NONE_YET: Final = "the peak comes before backward makes them"
+_LOSS: Final = N_("the loss is still there")
+EARLY: Final = N_("the peak comes before they are whole")
+NONE_YET: Final = N_("the peak comes before backward makes them")
 SCRATCH: Final = {
-    "optimizer": "what the optimizer's step needs for a moment",
-    "backward": "gradients of activations",
-    "recompute": "gradients of activations",
-    "forward": "results on their way, which nobody keeps",
+    "optimizer": N_("what the optimizer's step needs for a moment"),
+    "backward": N_("gradients of activations"),
+    "recompute": N_("gradients of activations"),
+    "forward": N_("results on their way, which nobody keeps"),
 }
 """What temporaries are at a peak, by its phase."""
 
@@ -67,8 +68,8 @@ def _gradients(case: Case, unit: Unit) -> str | None:
     if case.moment != "peak" or case.theory is None or case.value > case.theory:
         return None
     if case.phase == "forward" and case.value == 0:
-        return NONE_YET
-    return EARLY if case.phase in ("backward", "recompute") else None
+        return _(NONE_YET)
+    return _(EARLY) if case.phase in ("backward", "recompute") else None
 
 
 def _state(case: Case, unit: Unit) -> str | None:
@@ -76,38 +77,39 @@ def _state(case: Case, unit: Unit) -> str | None:
     if case.theory is None:
         return None
     if case.value == 0 < case.theory:
-        return "made by the first step()"
+        return _("made by the first step()")
     count, rest = divmod(case.value - case.theory, _STEP_BYTES)
     if rest or count <= 0 or case.tensors is None or count > case.tensors:
         return None
-    return f"a {_STEP_BYTES}-byte step for each of {count:,} tensors"
+    return _("a {bytes}-byte step for each of {count:,} tensors").format(bytes=_STEP_BYTES, count=count)
 
 
 def _temporaries(case: Case, unit: Unit) -> str | None:
-    return SCRATCH.get(case.phase or "") if case.moment == "peak" and case.value > 0 else None
+    told = SCRATCH.get(case.phase or "") if case.moment == "peak" and case.value > 0 else None
+    return None if told is None else _(told)
 
 
 def _activations(case: Case, unit: Unit) -> str | None:
     if case.moment == "peak":
         return _activations_at_peak(case, unit)
     if case.moment == "forward_end" and case.theory is not None and case.value - case.theory == LOSS_BYTES:
-        return _LOSS
-    return _LOSS if case.moment != "forward_end" and case.value == LOSS_BYTES else None
+        return _(_LOSS)
+    return _(_LOSS) if case.moment != "forward_end" and case.value == LOSS_BYTES else None
 
 
 def _activations_at_peak(case: Case, unit: Unit) -> str | None:
     if case.phase == "optimizer":
-        return f"backward has used them up; {_LOSS}" if case.value == LOSS_BYTES else None
+        return _("backward has used them up; {loss}").format(loss=_(_LOSS)) if case.value == LOSS_BYTES else None
     if case.phase in ("backward", "recompute") and case.recomputed:
-        return f"recomputed in backward: {units.size(case.recomputed, unit)}"
+        return _("recomputed in backward: {size}").format(size=units.size(case.recomputed, unit))
     whole = case.kept if case.kept is not None else case.theory
     if whole is None or case.value >= whole:
         return None
     missing = units.size(whole - case.value, unit)
     if case.phase in ("backward", "recompute"):
-        return f"backward has used up {missing}"
-    return f"forward has {missing} to go" if case.phase == "forward" else None
+        return _("backward has used up {missing}").format(missing=missing)
+    return _("forward has {missing} to go").format(missing=missing) if case.phase == "forward" else None
 
 
 def _rounding(case: Case, unit: Unit) -> str | None:
-    return "the allocator rounds blocks up to 512 B" if case.value > 0 else None
+    return _("the allocator rounds blocks up to 512 B") if case.value > 0 else None

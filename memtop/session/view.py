@@ -10,6 +10,7 @@ from memtop.launcher.command import title
 from memtop.launcher.guest import Guest
 from memtop.launcher.manifests import Manifest, choices, data_source, load, resolve
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
 from memtop.model.snapshot import NOTHING_PRINTED, Banner, LogState, Phase, Snapshot, Theory
@@ -176,15 +177,17 @@ def _theory(state: State, around: Around, device: str) -> dict[str, Theory]:
 def _phase_text(state: State, around: Around, t: float) -> str:
     since = units.duration(max(0.0, t - state.phase_since))
     words = {
-        Phase.STARTING: f"no import of torch yet, {since}" if around.command else f"starting Python, {since}",
-        Phase.IMPORTING: f"importing torch, {since}",
-        Phase.WAITING: f"torch {state.torch}: waiting for the first step, {since}",
-        Phase.TRAINING: "training",
-        Phase.PAUSED: f"paused for {since}",
-        Phase.LOST: f"no word from inside for {since}: the probe's connection broke",
+        Phase.STARTING: _("no import of torch yet, {since}").format(since=since)
+        if around.command
+        else _("starting Python, {since}").format(since=since),
+        Phase.IMPORTING: _("importing torch, {since}").format(since=since),
+        Phase.WAITING: _("torch {torch}: waiting for the first step, {since}").format(torch=state.torch, since=since),
+        Phase.TRAINING: _("training"),
+        Phase.PAUSED: _("paused for {since}").format(since=since),
+        Phase.LOST: _("no word from inside for {since}: the probe's connection broke").format(since=since),
     }
     if state.end is not None:
-        return "watched no more" if around.guest and around.stopped else how_it_ended(state.end)
+        return _("watched no more") if around.guest and around.stopped else how_it_ended(state.end)
     if around.guest is not None and state.phase is Phase.STARTING:
         return phase_text(around.guest.age, around.growth)
     return words[state.phase]
@@ -193,10 +196,10 @@ def _phase_text(state: State, around: Around, t: float) -> str:
 def how_it_ended(end: EndRecord) -> str:
     """An end in words."""
     if end.signal is not None:
-        return f"ended by {_signal_name(end.signal)} after {end.steps:,} steps"
+        return _("ended by {signal} after {steps:,} steps").format(signal=_signal_name(end.signal), steps=end.steps)
     if end.exit_code is None:
-        return "ended, exit status unknown"
-    return f"ended after {end.steps:,} steps: exit status {end.exit_code}"
+        return _("ended, exit status unknown")
+    return _("ended after {steps:,} steps: exit status {exit_code}").format(steps=end.steps, exit_code=end.exit_code)
 
 
 def _signal_name(number: int) -> str:
@@ -217,15 +220,15 @@ def _banner(state: State, around: Around, t: float, device: str, strip: RankStri
     if trouble is not None and (failed is None or trouble.severity == "error"):
         return trouble
     if failed is not None:
-        return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy="the training goes on")
+        return Banner(severity="warning", text=f"log {failed.path}: {failed.error}", remedy=_("the training goes on"))
     missing = around.missing(state, t)
     if missing is not None:
-        remedy = REMEDY if around.blind else "what is seen from outside goes on"
+        remedy = REMEDY if around.blind else _("what is seen from outside goes on")
         return Banner(severity="information", text=missing, remedy=remedy)
     if strip is not None and strip.lost and state.end is None:
         return _lost_rank(strip)
     if state.phase is Phase.LOST:
-        return Banner(severity="warning", text="figures from inside have stopped: the probe's connection broke")
+        return Banner(severity="warning", text=_("figures from inside have stopped: the probe's connection broke"))
     return None
 
 

@@ -13,6 +13,7 @@ from textual.app import App
 from textual.screen import Screen
 from textual.theme import Theme
 
+from memtop.model.i18n import _
 from memtop.model.units import UNITS
 from memtop.session.shown import Shown
 from memtop.tui.bridge import Bridge
@@ -149,13 +150,15 @@ class MemtopApp(App[int]):
         """The next way of writing bytes."""
         unit = UNITS[(UNITS.index(self._view.unit) + 1) % len(UNITS)]
         self.look(unit=unit)
-        self.tell({"auto": "sizes in KiB, MiB, GiB as they fit", "B": "sizes in bytes"}.get(unit, f"sizes in {unit}"))
+        self.tell(
+            {"auto": _("sizes in KiB, MiB, GiB as they fit"), "B": _("sizes in bytes")}.get(unit, f"sizes in {unit}")
+        )
 
     def action_theme(self) -> None:
         """The next theme."""
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.tell(f"theme: {self.theme}")
+        self.tell(_("theme: {theme}").format(theme=self.theme))
 
     def _palette(self) -> Palette:
         return MONO if self.no_color else PALETTES.get(self.theme, PALETTES[DEFAULT])
@@ -170,9 +173,9 @@ class MemtopApp(App[int]):
         try:
             path.write_text(self.export_screenshot(title="memtop"), "utf-8")
         except OSError as error:
-            self.tell(f"no screenshot: {error.strerror or error}")
+            self.tell(_("no screenshot: {value}").format(value=error.strerror or error))
         else:
-            self.tell(f"screenshot: {path}")
+            self.tell(_("screenshot: {path}").format(path=path))
 
     def action_help(self) -> None:
         """The keys of the screen in sight."""

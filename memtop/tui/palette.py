@@ -13,7 +13,13 @@ from rich.color import Color
 from rich.style import Style
 
 from memtop.model.colours import LETTERS as LETTERS
-from memtop.model.colours import title as title
+from memtop.model.colours import title as english
+from memtop.model.i18n import _
+
+
+def title(category: str) -> str:
+    """A category's words on screen."""
+    return _(english(category))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.records import InputTensor, ModelRecord, StepRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import forecast
 from memtop.tui.draw.bar import share_out
-from memtop.tui.draw.cells import Row, join
+from memtop.tui.draw.cells import Row, join, left
 from memtop.tui.draw.panel import panel
 from memtop.tui.draw.spark import spark
 from memtop.tui.palette import Palette
@@ -61,14 +62,16 @@ def input_bytes(model: ModelRecord | None) -> int | None:
 
 def _title(snapshot: Snapshot, view: View) -> Row:
     size = batch_size(snapshot)
-    return [Segment("Batch ", view.palette["title"]), Segment(units.number(size), view.palette["strong"])]
+    return [Segment(_("Batch "), view.palette["title"]), Segment(units.number(size), view.palette["strong"])]
 
 
 def _aside(snapshot: Snapshot, view: View) -> Row:
     total, size = input_bytes(snapshot.model), batch_size(snapshot)
     if total is None or not size:
         return []
-    words = f"{units.size(total, view.unit)} · {units.size(round(total / size), view.unit)} a sample"
+    words = _("{size} · {size2} a sample").format(
+        size=units.size(total, view.unit), size2=units.size(round(total / size), view.unit)
+    )
     return [Segment(words, view.palette["text"])]
 
 
@@ -87,23 +90,23 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     if any(loss is not None for loss in snapshot.loss_series):
         found.append(("loss", _loss(snapshot, width, palette)))
     if snapshot.data_source:
-        found.append(("data", _pair("data", harmless(snapshot.data_source), palette)))
+        found.append(("data", _pair(_("data"), harmless(snapshot.data_source), palette)))
     return found
 
 
 def _pair(name: str, words: str, palette: Palette) -> Row:
-    return [Segment(f"{name:<9}", palette["dim"]), Segment(words, palette["text"])]
+    return [Segment(left(name, 9), palette["dim"]), Segment(words, palette["text"])]
 
 
 def _inputs(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     palette = view.palette
     model = snapshot.model
     if model is None or not model.inputs:
-        return [_pair("inputs", "— not seen yet", palette)]
+        return [_pair(_("inputs"), _("— not seen yet"), palette)]
     parts = [[Segment(shape(tensor), palette["text"])] for tensor in model.inputs[:4]]
     if len(model.inputs) > 4:
-        parts.append([Segment(f"{len(model.inputs) - 4} more", palette["dim"])])
-    return [[Segment("inputs   ", palette["dim"]), *join(parts, width - 9, Segment(" + ", palette["faint"]))]]
+        parts.append([Segment(_("{value} more").format(value=len(model.inputs) - 4), palette["dim"])])
+    return [[Segment(left(_("inputs"), 9), palette["dim"]), *join(parts, width - 9, Segment(" + ", palette["faint"]))]]
 
 
 def shape(tensor: InputTensor) -> str:
@@ -117,16 +120,19 @@ def pace_parts(snapshot: Snapshot, palette: Palette) -> list[Row]:
     return [
         [
             Segment(units.rate(snapshot.samples_per_second).rjust(6), palette["strong"]),
-            Segment(" samples/s", palette["dim"]),
+            Segment(_(" samples/s"), palette["dim"]),
         ],
-        [Segment(units.rate(snapshot.steps_per_second).rjust(4), palette["text"]), Segment(" step/s", palette["dim"])],
-        [Segment(units.duration(seconds).rjust(7), palette["text"]), Segment(" a step", palette["dim"])],
+        [
+            Segment(units.rate(snapshot.steps_per_second).rjust(4), palette["text"]),
+            Segment(_(" step/s"), palette["dim"]),
+        ],
+        [Segment(units.duration(seconds).rjust(7), palette["text"]), Segment(_(" a step"), palette["dim"])],
     ]
 
 
 def _pace(snapshot: Snapshot, width: int, palette: Palette) -> Row:
     parts = pace_parts(snapshot, palette)
-    return [Segment("pace    ", palette["dim"]), *join(parts[:2], width - 8, Segment("  "))]
+    return [Segment(left(_("pace"), 8), palette["dim"]), *join(parts[:2], width - 8, Segment("  "))]
 
 
 def _phases(step: StepRecord, width: int, palette: Palette) -> list[Row]:
@@ -136,13 +142,13 @@ def _phases(step: StepRecord, width: int, palette: Palette) -> list[Row]:
         return []
     whole = sum(seconds for _, _, seconds in known)
     cells = share_out([round(seconds * 1e9) for _, _, seconds in known], max(0, width - 13))
-    strip = [Segment("step ", palette["dim"]), Segment(units.duration(step.seconds).rjust(7) + " ", palette["text"])]
-    for (name, colour, _), size in zip(known, cells, strict=True):
+    strip = [Segment(_("step "), palette["dim"]), Segment(units.duration(step.seconds).rjust(7) + " ", palette["text"])]
+    for (name, colour, _seconds), size in zip(known, cells, strict=True):
         glyph = ("." if name == "other" else name[0]) if palette.mono else "━"
         strip.append(Segment(glyph * size, palette.ink(colour)))
     words = [
         [
-            Segment(f"{name if width > 64 else _SHORT.get(name, name)} ", palette.ink(colour)),
+            Segment(f"{_(name if width > 64 else _SHORT.get(name, name))} ", palette.ink(colour)),
             Segment(f"{100 * seconds / whole:.0f} %", palette["dim"]),
         ]
         for name, colour, seconds in known
@@ -159,34 +165,45 @@ def _settings(snapshot: Snapshot, width: int, palette: Palette) -> Row:
     if not parts:
         names = [harmless(name) for name in snapshot.model.optimizers] if snapshot.model else []
         parts = [[Segment(name, palette["text"])] for name in names]
-    return [Segment("settings ", palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
+    return [Segment(left(_("settings"), 9), palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
 
 
 def _setting(name: str, value: object, palette: Palette) -> Row:
-    words = {True: "on", False: "off", None: "—"}.get(value, str(value)) if value in (True, False, None) else str(value)
+    words = (
+        {True: _("on"), False: _("off"), None: "—"}.get(value, str(value))
+        if value in (True, False, None)
+        else str(value)
+    )
     if isinstance(value, str) and value not in ("on", "off", "none"):
         return [Segment(harmless(value), palette["text"])]
-    return [Segment(f"{harmless(name).lower()} ", palette["dim"]), Segment(harmless(words), palette["text"])]
+    return [Segment(f"{_(harmless(name).lower())} ", palette["dim"]), Segment(_(harmless(words)), palette["text"])]
 
 
 def _model(snapshot: Snapshot, width: int, view: View) -> Row:
     model, palette = snapshot.model, view.palette
     if model is None:
-        return _pair("model", "— not seen yet", palette)
+        return _pair(_("model"), _("— not seen yet"), palette)
     parts = [[Segment(harmless(model.name or "—"), palette["text"])]]
-    parts += [[Segment(f"{model.parameters:,} parameters", palette["text"])]]
+    parts += [[Segment(_("{parameters:,} parameters").format(parameters=model.parameters), palette["text"])]]
     if model.trainable_parameters != model.parameters:
-        parts += [[Segment(f"{model.trainable_parameters:,} trainable", palette["text"])]]
+        parts += [
+            [
+                Segment(
+                    _("{trainable_parameters:,} trainable").format(trainable_parameters=model.trainable_parameters),
+                    palette["text"],
+                )
+            ]
+        ]
     if model.modules is not None:
-        parts += [[Segment(f"{model.modules:,} modules", palette["dim"])]]
-    return [Segment("model    ", palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
+        parts += [[Segment(_("{modules:,} modules").format(modules=model.modules), palette["dim"])]]
+    return [Segment(left(_("model"), 9), palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
 
 
 def _loss(snapshot: Snapshot, width: int, palette: Palette) -> Row:
     last = next((loss for loss in reversed(snapshot.loss_series) if loss is not None), None)
     words = units.UNKNOWN if last is None else f"{last:.4g}"
     return [
-        Segment("loss     ", palette["dim"]),
+        Segment(left(_("loss"), 9), palette["dim"]),
         Segment(f"{words:<8} ", palette["text"]),
         Segment(spark(snapshot.loss_series, max(0, width - 18)), palette["accent"]),
     ]

@@ -7,12 +7,13 @@ from dataclasses import replace
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import batch as batch_panel
 from memtop.tui.draw import forecast
 from memtop.tui.draw import machine as machine_panel
-from memtop.tui.draw.cells import Row, beside, cut, fit, join, to_ascii, wrap
+from memtop.tui.draw.cells import Row, beside, cut, fit, join, left, to_ascii, wrap
 from memtop.tui.draw.facts import best
 from memtop.tui.draw.figures import age_text, figures_of
 from memtop.tui.draw.footer import footer
@@ -74,12 +75,12 @@ def _panels(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
 def _tiny(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """Smaller than 40 x 10: the bar and one line."""
     figures = figures_of(snapshot, view.moment)
-    rows, _ = bars(snapshot, figures, width, view)
+    rows, _drawn = bars(snapshot, figures, width, view)
     palette = view.palette
     parts = [
         [Segment(harmless(snapshot.title), palette["strong"])],
         [Segment(units.size(figures.tensors, view.unit), palette["text"])],
-        [Segment(f"of {units.size(figures.total, view.unit)}", palette["dim"])],
+        [Segment(_("of {size}").format(size=units.size(figures.total, view.unit)), palette["dim"])],
         [Segment(harmless(snapshot.phase_text) or snapshot.phase.value, palette["dim"])],
     ]
     line = join(parts, width, Segment(" "))
@@ -118,11 +119,13 @@ def _narrow(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
 def _batch_line(snapshot: Snapshot, width: int, view: View) -> Row:
     palette = view.palette
     size, total = batch_panel.batch_size(snapshot), batch_panel.input_bytes(snapshot.model)
-    parts = [[Segment("batch  ", palette["dim"]), Segment(units.number(size), palette["strong"])]]
+    parts = [[Segment(left(_("batch"), 7), palette["dim"]), Segment(units.number(size), palette["strong"])]]
     if snapshot.forecast is not None:
         parts += forecast.answer(snapshot.forecast, view)[:2]
     elif total is not None and size:
-        parts += [[Segment(f"{units.size(round(total / size), view.unit)} a sample", palette["text"])]]
+        parts += [
+            [Segment(_("{size} a sample").format(size=units.size(round(total / size), view.unit)), palette["text"])]
+        ]
     if snapshot.model is not None and snapshot.model.inputs:
         parts += [[Segment(batch_panel.shape(snapshot.model.inputs[0]), palette["text"])]]
     parts += [batch_panel.pace_parts(snapshot, palette)[0]]
@@ -191,12 +194,12 @@ def _most(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
         return []
     from memtop.tui.draw.most import most
 
-    return most(snapshot, width, height - len(wrap(harmless(snapshot.lesson) or "-", width - 4)) - 3, view)
+    return most(snapshot, width, height - len(wrap(_(harmless(snapshot.lesson)) or "-", width - 4)) - 3, view)
 
 
 def _lesson(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     palette: Palette = view.palette
-    text = harmless(snapshot.lesson) or "An ordinary command: memtop watches and leaves it alone."
+    text = _(harmless(snapshot.lesson)) or _("An ordinary command: memtop watches and leaves it alone.")
     body: list[Row] = [[Segment(line, palette["text"])] for line in wrap(text, width - 4)]
-    title = [Segment("About ", palette["title"]), Segment(cut(harmless(snapshot.title), width - 16), palette["dim"])]
+    title = [Segment(_("About "), palette["title"]), Segment(cut(harmless(snapshot.title), width - 16), palette["dim"])]
     return panel(title, [], body, width, height, palette)

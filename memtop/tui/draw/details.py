@@ -6,6 +6,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.categories import MEANING, TENSORS, of_device
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import batch as batch_panel
@@ -26,19 +27,21 @@ def details(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     """All of it, `width` cells wide and as long as it takes."""
     rows: list[Row] = []
     if snapshot.banner is not None and snapshot.oom is None and not snapshot.leaks:
-        rows += _section("What needs action", view) + _text(_banner(snapshot), width, view)
+        rows += _section(_("What needs action"), view) + _text(_banner(snapshot), width, view)
     rows += troubles(snapshot, width, view)
     if snapshot.lesson:
-        rows += _section("What this shows", view) + _text(harmless(snapshot.lesson), width, view)
-    rows += _section(f"Memory of {snapshot.device} at each moment", view) + _moments(snapshot, width, view)
-    rows += _section("Theory", view) + _theory(snapshot, width, view)
-    rows += _section("Watching", view) + _watching(snapshot, width, view)
-    rows += _section("Batch and model", view) + [row for _, row in batch_panel.lines(snapshot, width, view)]
-    rows += _section("Machine", view)
+        rows += _section(_("What this shows"), view) + _text(_(harmless(snapshot.lesson)), width, view)
+    rows += _section(_("Memory of {device} at each moment").format(device=snapshot.device), view) + _moments(
+        snapshot, width, view
+    )
+    rows += _section(_("Theory"), view) + _theory(snapshot, width, view)
+    rows += _section(_("Watching"), view) + _watching(snapshot, width, view)
+    rows += _section(_("Batch and model"), view) + [row for _, row in batch_panel.lines(snapshot, width, view)]
+    rows += _section(_("Machine"), view)
     rows += [row for _, row in host_lines(snapshot, width, view)]
     rows += [row for _, row in gpu_lines(snapshot, width, view)]
     notes = _notes(snapshot)
-    rows += _section("Notes", view) if notes else []
+    rows += _section(_("Notes"), view) if notes else []
     for note in notes:
         rows += _text(f"· {note}", width, view)
     return [fit(row, width) for row in rows[1:]]
@@ -62,7 +65,11 @@ def _notes(snapshot: Snapshot) -> list[str]:
     """What the records and the collectors say about themselves, each once."""
     found = [note for moment in (*MOMENTS, "now") for note in getattr(record_of(snapshot, moment), "notes", ())]
     found += [note for device in (snapshot.cpu, snapshot.gpu) if device is not None for note in device.notes]
-    found += [f"log {log.path}: {log.note or log.error}" for log in snapshot.logs if log.note or log.error]
+    found += [
+        _("log {path}: {value}").format(path=log.path, value=log.note or log.error)
+        for log in snapshot.logs
+        if log.note or log.error
+    ]
     return [harmless(note) for note in dict.fromkeys(found)]
 
 
@@ -73,7 +80,7 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     count = max(1, (width - _NAME - 2) // (column.width + gap))
     shown = [moment for moment in _SHOWN if moment != "peak" or record_of(snapshot, "peak") is not None][:count]
     figures = {moment: figures_of(snapshot, moment).bytes for moment in shown}
-    heads = "".join(right(moment.replace("_", " "), column.width + gap) for moment in shown)
+    heads = "".join(right(_(moment.replace("_", " ")), column.width + gap) for moment in shown)
     rows: list[Row] = [[Segment(" " * (2 + _NAME) + heads, palette["faint"])]]
     room = width - 2 - _NAME - len(heads) - 3
     for name in of_device(snapshot.device):
@@ -81,10 +88,10 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
         style = palette["text" if any(values) else "faint"]
         text = "".join(" " * gap + column.text(value) for value in values)
         row = [Segment(LETTERS[name], palette.fill(name)), Segment(" " + left(title(name), _NAME) + text, style)]
-        rows.append([*row, Segment("   " + cut(MEANING[name], room), palette["faint"])] if room > 20 else row)
+        rows.append([*row, Segment("   " + cut(_(MEANING[name]), room), palette["faint"])] if room > 20 else row)
         if name == TENSORS[-1]:
             sums = "".join(" " * gap + column.text(tensors_of(figures[moment])) for moment in shown)
-            rows.append([Segment("Σ " + left("all tensors", _NAME) + sums, palette["strong"])])
+            rows.append([Segment("Σ " + left(_("all tensors"), _NAME) + sums, palette["strong"])])
     return rows
 
 
@@ -92,7 +99,7 @@ def _theory(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     """Each closed form, and under it what was measured at the moments that it can be held against."""
     palette = view.palette
     if not snapshot.theory:
-        return [[Segment("no closed form for this training", palette["faint"])]]
+        return [[Segment(_("no closed form for this training"), palette["faint"])]]
     rows: list[Row] = []
     for name, theory in snapshot.theory.items():
         head = [Segment(left(title(name), _NAME + 2), palette["text"])]
@@ -118,7 +125,7 @@ def _beside(snapshot: Snapshot, name: str, theory: int | None, view: View) -> li
         if value is None or (theory is None and not value):
             continue
         told = why(snapshot, name, moment, view.unit)
-        when = f"{title(name) + ' ' if theory is None else '  '}at {moment.replace('_', ' ')}"
+        when = (f"{title(name)} " if theory is None else "  ") + _("at {when}").format(when=_(moment.replace("_", " ")))
         row = [Segment(left(when, _NAME + 2), palette["text" if theory is None else "dim"])]
         row.append(Segment(right(units.size(value, "B"), 20) + "   ", palette["text"]))
         if told == "=":
@@ -136,14 +143,24 @@ def _watching(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     """What it takes to know all this."""
     parts = []
     if snapshot.overhead_percent is not None:
-        parts.append(f"the training is slowed by ~{snapshot.overhead_percent:.1f} %, announced looks apart")
+        parts.append(
+            _("the training is slowed by ~{overhead_percent:.1f} %, announced looks apart").format(
+                overhead_percent=snapshot.overhead_percent
+            )
+        )
     if snapshot.announced_seconds is not None:
-        count = "" if snapshot.looks is None else f", {snapshot.looks:,} of them"
-        parts.append(f"announced looks ~{units.duration(snapshot.announced_seconds)}{count}")
+        count = "" if snapshot.looks is None else _(", {looks:,} of them").format(looks=snapshot.looks)
+        parts.append(
+            _("announced looks ~{duration}{count}").format(
+                duration=units.duration(snapshot.announced_seconds), count=count
+            )
+        )
     if snapshot.deep is not None:
         record = snapshot.deep.peak
-        words = " · ".join(where(record, snapshot.deep.modules)) or "nowhere that is known"
-        parts.append(f"newest deep look at {looked(snapshot.deep, snapshot)}: peak in {words}")
+        words = " · ".join(where(record, snapshot.deep.modules)) or _("nowhere that is known")
+        parts.append(
+            _("newest deep look at {value}: peak in {words}").format(value=looked(snapshot.deep, snapshot), words=words)
+        )
     else:
-        parts.append(WAITING)
+        parts.append(_(WAITING))
     return [row for words in parts for row in _text(words, width, view)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.segment import Segment
 
 from memtop.model import units
-from memtop.tui.draw.cells import Row, join, row_width
+from memtop.model.i18n import _
+from memtop.tui.draw.cells import Row, join, left, row_width
 from memtop.tui.draw.spark import load_role, meter
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
@@ -23,7 +24,7 @@ def best(lines: list[Ranked], height: int) -> list[Row]:
 
 
 def label(words: str, palette: Palette) -> Segment:
-    return Segment(f"{words:<{LABEL}}", palette["dim"])
+    return Segment(left(words, LABEL), palette["dim"])
 
 
 def words(parts: list[str | None], width: int, palette: Palette, role: str = "dim") -> Row:
@@ -50,5 +51,5 @@ def of(part: int | None, whole: int | None, view: View) -> Row:
     palette = view.palette
     return [
         Segment(units.size(part, view.unit).rjust(8), palette["text"]),
-        Segment(f" of {units.size(whole, view.unit)}", palette["dim"]),
+        Segment(_(" of {size}").format(size=units.size(whole, view.unit)), palette["dim"]),
     ]

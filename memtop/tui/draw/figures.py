@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memtop.model.categories import TENSORS, of_device
+from memtop.model.i18n import _
 from memtop.model.records import DeviceRecord, MemoryRecord
 from memtop.model.snapshot import Phase, Snapshot
 from memtop.model.units import Unit, duration, percent, size
@@ -75,15 +76,17 @@ def figures_of(snapshot: Snapshot, moment: str) -> Figures:
         bytes=record.bytes,
         total=record.device_total,
         tensors=tensors,
-        says=NOTHING_YET if tensors is None else _says(record, top),
+        says=_(NOTHING_YET) if tensors is None else _says(record, top),
         age=None if top else max(0.0, snapshot.t - record.t),
         notes=tuple(record.notes),
     )
 
 
 def _says(record: MemoryRecord, top: bool) -> str:
-    prefix = "highest, " if top else ""
-    return f"{prefix}{record.moment.replace('_', ' ')} of step {record.step:,}"
+    prefix = _("highest, ") if top else ""
+    return _("{prefix}{moment} of step {step:,}").format(
+        prefix=prefix, moment=_(record.moment.replace("_", " ")), step=record.step
+    )
 
 
 def _outside(snapshot: Snapshot, moment: str) -> Figures:
@@ -92,7 +95,7 @@ def _outside(snapshot: Snapshot, moment: str) -> Figures:
     cuda = snapshot.device.startswith("cuda")
     device = snapshot.gpu if cuda else snapshot.cpu
     waits = snapshot.phase in (Phase.STARTING, Phase.IMPORTING, Phase.WAITING)
-    says = NOTHING_YET if waits else f"no figure at {moment.replace('_', ' ')}"
+    says = _(NOTHING_YET) if waits else _("no figure at {moment}").format(moment=_(moment.replace("_", " ")))
     if device is None or device.memory_total is None or device.memory_free is None:
         return Figures(order=order, bytes={}, total=None, tensors=None, says=says, age=None)
     own = _gpu_own(device) if cuda else device.tree_pss or device.tree_rss
@@ -119,7 +122,7 @@ def measured(snapshot: Snapshot, category: str) -> tuple[int | None, str]:
 
 def age_text(age: float | None) -> str:
     """` · 12 s ago` of an old figure, nothing of a fresh one."""
-    return "" if age is None or age < STALE else f" · {duration(age)} ago"
+    return "" if age is None or age < STALE else _(" · {value} ago").format(value=duration(age))
 
 
 def share_text(value: int | None, whole: int | None) -> str:

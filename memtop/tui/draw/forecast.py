@@ -9,6 +9,7 @@ from rich.segment import Segment
 from memtop.model import units
 from memtop.model.forecast import Point, peak_at
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.i18n import _
 from memtop.tui.draw.cells import Row, cut, join, put, right
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
@@ -22,29 +23,29 @@ def answer(record: ForecastRecord, view: View) -> list[Row]:
     palette = view.palette
     per_sample = [
         Segment(units.size(record.bytes_per_sample, view.unit), palette["text"]),
-        Segment(" a sample", palette["dim"]),
+        Segment(_(" a sample"), palette["dim"]),
     ]
-    limit = [Segment("limit ", palette["dim"]), Segment(units.size(record.limit_bytes, view.unit), palette["text"])]
+    limit = [Segment(_("limit "), palette["dim"]), Segment(units.size(record.limit_bytes, view.unit), palette["text"])]
     return [fits(record, palette), per_sample, limit]
 
 
 def fits(record: ForecastRecord, palette: Palette) -> Row:
     """`fits up to ~ 1,792`; an answer that there is none says why."""
     if record.max_batch_size is None:
-        why = "limit not known yet" if record.limit_bytes is None else "no bound: nothing grows with the batch"
+        why = _("limit not known yet") if record.limit_bytes is None else _("no bound: nothing grows with the batch")
         return [Segment(why, palette["dim"])]
     if record.max_batch_size == 0:
-        return [Segment("not even one sample fits", palette["bad"])]
+        return [Segment(_("not even one sample fits"), palette["bad"])]
     each = f" × {record.batches}" if record.batches > 1 else ""
     words = f"{units.number(record.max_batch_size)}{each}"
-    return [Segment("fits up to ~ ", palette["dim"]), Segment(words, palette["strong"])]
+    return [Segment(_("fits up to ~ "), palette["dim"]), Segment(words, palette["strong"])]
 
 
 def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> list[tuple[str, Row]]:
     """(what it tells, row): the answer, then the batch in use as it was forecast and as it was measured."""
     palette, separator = view.palette, Segment(" · ", view.palette["faint"])
     first = join(answer(record, view), width - 9, separator)
-    found = [("fits", [Segment("forecast ", palette["dim"]), *first])]
+    found = [("fits", [Segment(_("forecast "), palette["dim"]), *first])]
     if (beside := _beside(record, batch, view)) is not None:
         found.append(("beside", [Segment("         ", palette["dim"]), *join(beside, width - 9, separator)]))
     return found
@@ -60,13 +61,20 @@ def _beside(record: ForecastRecord, batch: int | None, view: View) -> list[Row] 
     batch, palette = batch // record.batches, view.palette
     point = next((one for one in record.points if one.batch_size == batch), None)
     if point is None:
-        words = f"batch {batch:,}: ~ {units.size(peak_at(record.phases, batch), view.unit)}"
-        return [[Segment(words, palette["text"])], [Segment("not measured yet", palette["dim"])]]
+        words = _("batch {batch:,}: ~ {size}").format(
+            batch=batch, size=units.size(peak_at(record.phases, batch), view.unit)
+        )
+        return [[Segment(words, palette["text"])], [Segment(_("not measured yet"), palette["dim"])]]
     if point.predicted_bytes is None:
         return None
     return [
-        [Segment(f"batch {batch:,}: ~ {units.size(point.predicted_bytes, view.unit)}", palette["text"])],
-        [Segment(f"measured {units.size(point.measured_bytes, view.unit)}", palette["strong"])],
+        [
+            Segment(
+                _("batch {batch:,}: ~ {size}").format(batch=batch, size=units.size(point.predicted_bytes, view.unit)),
+                palette["text"],
+            )
+        ],
+        [Segment(_("measured {size}").format(size=units.size(point.measured_bytes, view.unit)), palette["strong"])],
         [Segment(_difference(point), palette["dim"])],
     ]
 

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.records import DeviceRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.specs import GpuSpec
@@ -25,20 +26,20 @@ def gpu_lines(snapshot: Snapshot, width: int, view: View) -> list[Ranked]:
     palette = view.palette
     spec, now = spec_of(snapshot), snapshot.gpu
     if spec is None:
-        return _none(harmless(snapshot.gpu_note or "no reading yet"), width, view)
-    lines: list[Ranked] = [(2, [label("GPU", palette), *words(_gpu_spec(spec), width - LABEL, palette, "text")])]
+        return _none(harmless(snapshot.gpu_note or _("no reading yet")), width, view)
+    lines: list[Ranked] = [(2, [label(_("GPU"), palette), *words(_gpu_spec(spec), width - LABEL, palette, "text")])]
     if now is not None:
         lines += _gpu_now(now, spec, width, view)
     lines.append((7, [label("", palette), *words(_gpu_links(spec), width - LABEL, palette)]))
     for process in (now.processes or ()) if now is not None else ():
-        who = f"{harmless(process.name or '?')} {process.pid}" + (" (the target)" if process.ours else "")
+        who = f"{harmless(process.name or '?')} {process.pid}" + (_(" (the target)") if process.ours else "")
         lines.append(
             (9, [label("", palette), *words([who, units.size(process.bytes, view.unit)], width - LABEL, palette)])
         )
     others = [gpu for gpu in snapshot.gpus if gpu is not spec]
     for other in others:
         name = harmless(other.name or other.uuid)
-        seen = other.visible_as or "hidden from the target"
+        seen = other.visible_as or _("hidden from the target")
         lines.append((8, [label("", palette), *words([name, seen, units.size(other.memory)], width - LABEL, palette)]))
     return lines
 
@@ -47,10 +48,12 @@ def _none(note: str, width: int, view: View) -> list[Ranked]:
     """Why there is no GPU: whole where there is room, else what comes before the colon."""
     palette, room = view.palette, width - LABEL
     if cell_len(note) <= room:
-        return [(3, [label("GPU", palette), Segment(note, palette["dim"])])]
-    head, _, rest = min((note.partition(": "), note.partition(" (")), key=lambda parts: len(parts[0]))
+        return [(3, [label(_("GPU"), palette), Segment(note, palette["dim"])])]
+    head, _mark, rest = min((note.partition(": "), note.partition(" (")), key=lambda parts: len(parts[0]))
     lines = [head, *wrap(rest, room)] if rest and cell_len(head) <= room else wrap(note, room)
-    rows = [[label("" if index else "GPU", palette), Segment(line, palette["dim"])] for index, line in enumerate(lines)]
+    rows = [
+        [label("" if index else _("GPU"), palette), Segment(line, palette["dim"])] for index, line in enumerate(lines)
+    ]
     return [(3 if index == 0 else 6, row) for index, row in enumerate(rows)]
 
 
@@ -63,7 +66,7 @@ def _gpu_now(now: DeviceRecord, spec: GpuSpec, width: int, view: View) -> list[R
         None if watts is None else f"{watts} W" if limit is None else f"{watts}/{limit:.0f} W",
         None if now.clock_sm_mhz is None else f"{now.clock_sm_mhz:,.0f} MHz",
     ]
-    start = [label("busy", palette), *percent(now.utilization, palette)]
+    start = [label(_("busy"), palette), *percent(now.utilization, palette)]
     lines = [
         (
             0,
@@ -78,14 +81,22 @@ def _gpu_now(now: DeviceRecord, spec: GpuSpec, width: int, view: View) -> list[R
             ),
         )
     ]
-    held = [label("VRAM", palette), *of(now.memory_used, now.memory_total, view)]
-    mem = None if now.memory_utilization is None else f"bus {now.memory_utilization:.0f} %"
+    held = [label(_("VRAM"), palette), *of(now.memory_used, now.memory_total, view)]
+    mem = (
+        None
+        if now.memory_utilization is None
+        else _("bus {memory_utilization:.0f} %").format(memory_utilization=now.memory_utilization)
+    )
     lines.append((1, with_meter(held, words([mem], 12, palette), now.memory_used, now.memory_total, width, palette)))
     rest = [
         f"throttled: {', '.join(harmless(reason) for reason in now.throttle)}" if now.throttle else None,
-        None if now.fan is None else f"fan {now.fan:.0f} %",
-        None if now.clock_memory_mhz is None else f"memory {now.clock_memory_mhz:,.0f} MHz",
-        None if now.memory_reserved is None else f"driver keeps {units.size(now.memory_reserved, view.unit)}",
+        None if now.fan is None else _("fan {fan:.0f} %").format(fan=now.fan),
+        None
+        if now.clock_memory_mhz is None
+        else _("memory {clock_memory_mhz:,.0f} MHz").format(clock_memory_mhz=now.clock_memory_mhz),
+        None
+        if now.memory_reserved is None
+        else _("driver keeps {size}").format(size=units.size(now.memory_reserved, view.unit)),
     ]
     row = words([*rest], width - LABEL, palette, "warn" if now.throttle else "dim")
     return [*lines, (4 if now.throttle else 6, [label("", palette), *row])] if row else lines
@@ -104,7 +115,13 @@ def _gpu_spec(spec: GpuSpec) -> list[str | None]:
 def _gpu_links(spec: GpuSpec) -> list[str | None]:
     bus = None if spec.bus_width is None else f"{spec.bus_width:,}-bit"
     speed = None if spec.bandwidth is None else f"{spec.bandwidth / 1e12:.2f} TB/s"
-    link = None if spec.pcie_generation is None else f"PCIe {spec.pcie_generation} ×{spec.pcie_width or '—'}"
+    link = (
+        None
+        if spec.pcie_generation is None
+        else _("PCIe {pcie_generation} ×{value}").format(
+            pcie_generation=spec.pcie_generation, value=spec.pcie_width or "—"
+        )
+    )
     return [
         " ".join(part for part in (bus, speed) if part) or None,
         link,

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.ranks_text import among
 from memtop.model.snapshot import Banner, Phase, Snapshot
 from memtop.model.text import harmless
@@ -39,7 +40,7 @@ def header(snapshot: Snapshot, width: int, view: View) -> Row:
     """Scenario, device and state at the left, the log at the right."""
     palette = view.palette
     end = recording(snapshot, palette, max(16, width // 5))
-    brand = Segment(" memtop ", palette["brand"])
+    brand = Segment(_(" memtop "), palette["brand"])
     parts = _who(snapshot, palette) + (_pace(snapshot, palette, width >= 100) if _runs(snapshot) else [])
     room = width - row_width(end) - 10
     if room < row_width(join(parts[:3], 999, Segment(" · "))):
@@ -75,13 +76,13 @@ def _pace(snapshot: Snapshot, palette: Palette, wide: bool) -> list[Row]:
     assert step is not None
     total = None if snapshot.total_steps is None else f"{snapshot.total_steps:,}"
     count = f"{step.step:,}".rjust(len(total) if total else 6)
-    parts = [_item("step ", count + (f"/{total}" if total else ""), "", palette)]
-    parts += [_item("", units.rate(snapshot.steps_per_second).rjust(4), " step/s", palette)]
+    parts = [_item(_("step "), count + (f"/{total}" if total else ""), "", palette)]
+    parts += [_item("", units.rate(snapshot.steps_per_second).rjust(4), _(" step/s"), palette)]
     if wide:
-        parts += [_item("", units.rate(snapshot.samples_per_second).rjust(5), " samples/s", palette)]
-    parts += [_item("loss ", "—" if step.loss is None else f"{step.loss:.4g}".ljust(6), "", palette)]
+        parts += [_item("", units.rate(snapshot.samples_per_second).rjust(5), _(" samples/s"), palette)]
+    parts += [_item(_("loss "), "—" if step.loss is None else f"{step.loss:.4g}".ljust(6), "", palette)]
     if snapshot.eta is not None and snapshot.phase is Phase.TRAINING:
-        parts += [_item("ETA ", units.duration(snapshot.eta).rjust(6), "", palette)]
+        parts += [_item(_("ETA "), units.duration(snapshot.eta).rjust(6), "", palette)]
     return parts
 
 
@@ -93,10 +94,15 @@ def recording(snapshot: Snapshot, palette: Palette, width: int) -> Row:
     """Whether a log is written, and where."""
     logs = [log for log in snapshot.logs if not (log.closed and log.ok)]
     if not logs:
-        return [Segment("○ no log ", palette["faint"])]
+        return [Segment(_("○ no log "), palette["faint"])]
     broken = next((log for log in logs if not log.ok), None)
     if broken is not None:
-        return [Segment(cut(f"✖ log: {harmless(broken.error or 'failed')}", width - 1) + " ", palette["bad"])]
+        return [
+            Segment(
+                cut(_("✖ log: {text}").format(text=harmless(broken.error or _("failed"))), width - 1) + " ",
+                palette["bad"],
+            )
+        ]
     names = ", ".join(PurePath(harmless(log.path)).name or "-" for log in logs)
     return [Segment("● ", palette["bad"]), Segment(_middle(names, width - 3) + " ", palette["text"])]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.segment import Segment
 
 from memtop.model.categories import ALL, MEANING
+from memtop.model.i18n import N_, _
 from memtop.tui.draw.cells import Row, fit, left, wrap
 from memtop.tui.palette import LETTERS, Palette, title
 
@@ -32,16 +33,16 @@ def help_rows(lines: Sequence[Line], width: int, palette: Palette) -> list[Row]:
     for group in _ORDER:
         inside = [line for line in lines if line.group == group]
         if inside:
-            rows += [*_heading(group, palette), *_columns(inside, width, palette)]
-    rows += _heading("Colours", palette)
+            rows += [*_heading(_(group), palette), *_columns(inside, width, palette)]
+    rows += _heading(_("Colours"), palette)
     for name in ALL:
         rows += _meaning(name, width, palette)
-    rows += _heading("Reading the bars", palette)
-    rows += [[Segment(f" {line}", palette["dim"])] for line in wrap(_BARS, width - 2)]
+    rows += _heading(_("Reading the bars"), palette)
+    rows += [[Segment(f" {line}", palette["dim"])] for line in wrap(_(_BARS), width - 2)]
     return [fit(row, width) for row in rows]
 
 
-_BARS = (
+_BARS = N_(
     "The first bar is the whole device and always adds up. It is exact to an eighth of a cell; what is smaller is not "
     "widened to be seen: its letter in the table then stands in colour without a ground. Where the tensors are a "
     "sliver of the device, a second bar shows them alone, on the scale of their highest in this run. "
@@ -68,13 +69,13 @@ def _at(cells: list[Row], index: int, room: int) -> Row:
 def _line(line: Line, room: int, palette: Palette) -> Row:
     key, words = ("accent", "text") if line.enabled else ("key_off", "key_off")
     return fit(
-        [Segment(f"  {left(line.keys, _KEYS)} ", palette[key]), Segment(line.words, palette[words])],
+        [Segment(f"  {left(line.keys, _KEYS)} ", palette[key]), Segment(_(line.words), palette[words])],
         room,
     )
 
 
 def _meaning(name: str, width: int, palette: Palette) -> list[Row]:
-    words = wrap(MEANING[name], max(10, width - _NAME - 8))
+    words = wrap(_(MEANING[name]), max(10, width - _NAME - 8))
     mark = Segment(f" {LETTERS[name]} ", palette.fill(name))
     first = [
         Segment("  "),

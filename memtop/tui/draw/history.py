@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.axis import axis_width, with_axis
@@ -23,9 +25,9 @@ def history(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     graph, top = area(snapshot.series, TENSORS, slots, rows, palette)
     body = [with_axis(row, y, rows, top, view) for y, row in enumerate(graph)] if top else _empty(snapshot, palette)
     span = units.duration(slots * snapshot.series_seconds)
-    words = f"each at its highest, last {span}"
-    title = [Segment("Tensors ", palette["title"]), Segment(words, palette["dim"])]
-    return panel(title, _aside(snapshot, slots, width - len(words) - 16, view), body, width, height, palette)
+    words = _("each at its highest, last {span}").format(span=span)
+    title = [Segment(_("Tensors "), palette["title"]), Segment(words, palette["dim"])]
+    return panel(title, _aside(snapshot, slots, width - cell_len(words) - 16, view), body, width, height, palette)
 
 
 def _aside(snapshot: Snapshot, slots: int, room: int, view: View) -> Row:
@@ -34,24 +36,24 @@ def _aside(snapshot: Snapshot, slots: int, room: int, view: View) -> Row:
     if not together:
         return []
     palette, most = view.palette, units.size(max(together), view.unit)
-    for words in ("together at most ", "together ≤ ", "≤ "):
-        if len(words) + len(most) <= room:
+    for words in (_("together at most "), _("together ≤ "), "≤ "):
+        if cell_len(words) + len(most) <= room:
             return [Segment(words, palette["dim"]), Segment(most, palette["text"])]
     return []
 
 
 def _empty(snapshot: Snapshot, palette: Palette) -> list[Row]:
-    return [[Segment(harmless(snapshot.phase_text) or "no tensor seen yet", palette["dim"])]]
+    return [[Segment(harmless(snapshot.phase_text) or _("no tensor seen yet"), palette["dim"])]]
 
 
 def output(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """The framed panel: the last lines of the target's stdout and stderr."""
     palette = view.palette
-    count = f"{snapshot.output_lines:,} line{'s' if snapshot.output_lines != 1 else ''}"
+    count = _("1 line") if snapshot.output_lines == 1 else _("{count:,} lines").format(count=snapshot.output_lines)
     body = [[Segment(cut(harmless(line), width - 4), palette["text"])] for line in snapshot.output[-(height - 2) :]]
     if not body:
-        body = [[Segment(snapshot.silence, palette["faint"])]]
-    title = [Segment("Output ", palette["title"]), Segment(count, palette["dim"])]
+        body = [[Segment(_(snapshot.silence), palette["faint"])]]
+    title = [Segment(_("Output "), palette["title"]), Segment(count, palette["dim"])]
     return panel(
-        title, [Segment("e ", palette["key"]), Segment("all of it", palette["dim"])], body, width, height, palette
+        title, [Segment("e ", palette["key"]), Segment(_("all of it"), palette["dim"])], body, width, height, palette
     )

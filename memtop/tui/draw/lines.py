@@ -11,6 +11,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import LineRow, LineTensor, ModulesRecord
+from memtop.model.i18n import _
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut, fit, join, left, right
 from memtop.tui.draw.figures import SizeColumn, share_text
@@ -110,7 +111,12 @@ def tab(listing: Listing, width: int, height: int, view: View) -> list[Row]:
 
     rows += body(len(listing.visible), listing.sight, rows_in_sight(height), draw)
     if not listing.visible and len(rows) > 1:
-        rows[1] = [Segment(f"  nothing has {one_line(listing.wanted)!r} in file, text or function", palette["faint"])]
+        rows[1] = [
+            Segment(
+                _("  nothing has {value!r} in file, text or function").format(value=one_line(listing.wanted)),
+                palette["faint"],
+            )
+        ]
     rows.append(_total(listing, columns, size, palette))
     return [fit(row, width) for row in rows[:height]]
 
@@ -123,7 +129,11 @@ def rows_in_sight(height: int) -> int:
 def _head(columns: list[Column], room: int, listing: Listing, palette: Palette) -> Row:
     """The text comes last: it is the widest."""
     row = head("", columns, sum(column.width + GAP for column in columns), listing.order, palette)
-    words = f"text ({len(listing.rows):,} lines)" if not listing.wanted else f"text with {one_line(listing.wanted)!r}"
+    words = (
+        _("text ({value:,} lines)").format(value=len(listing.rows))
+        if not listing.wanted
+        else _("text with {value!r}").format(value=one_line(listing.wanted))
+    )
     return [*row, Segment(" " * GAP + left(words, room), palette["faint"])]
 
 
@@ -179,7 +189,7 @@ def _tensor(
     operator = [Segment(one_line(tensor.operator, 100), palette["dim"])] if tensor.operator else []
     module = Row()
     if tensor.module is not None:
-        module = [Segment(module_name(tensor.module, modules) or "the root", palette["accent"])]
+        module = [Segment(module_name(tensor.module, modules) or _("the root"), palette["accent"])]
     tight = width < _TIGHT
     parts = [
         [mark, Segment(f" {shape_text(tensor)}", palette["strong" if here else "text"])],
@@ -214,5 +224,5 @@ def _total(listing: Listing, columns: list[Column], size: SizeColumn, palette: P
         words = figures.get(column.name, "")
         row.append(Segment((left if column.at_left else right)(words, column.width), palette["strong"]))
     same = whole == listing.peak
-    words = "   all lines, = the peak" if same else f"   ≠ the peak, {units.size(listing.peak)}"
+    words = "   all lines, = the peak" if same else _("   ≠ the peak, {size}").format(size=units.size(listing.peak))
     return [*row, Segment(words, palette["good" if same else "bad"])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut
@@ -28,11 +29,15 @@ def cpu(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
 
 def gpu(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     """The GPUs' own frame, on wide screens."""
-    title = [Segment("GPU", view.palette["title"])]
+    title = [Segment(_("GPU"), view.palette["title"])]
     if len(snapshot.gpus) > 1:
-        title += [Segment(f" 1 of {len(snapshot.gpus)}", view.palette["dim"])]
+        title += [Segment(_(" 1 of {value}").format(value=len(snapshot.gpus)), view.palette["dim"])]
     spec = spec_of(snapshot)
-    aside = [Segment(f"driver {harmless(spec.driver)}", view.palette["dim"])] if spec and spec.driver else []
+    aside = (
+        [Segment(_("driver {driver}").format(driver=harmless(spec.driver)), view.palette["dim"])]
+        if spec and spec.driver
+        else []
+    )
     return panel(title, aside, best(gpu_lines(snapshot, width - 4, view), height - 2), width, height, view.palette)
 
 
@@ -44,7 +49,7 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[Ranked]:
 
 def _host_title(snapshot: Snapshot, view: View) -> Row:
     name = snapshot.host.hostname if snapshot.host else "Machine"
-    return [Segment("Machine ", view.palette["title"]), Segment(cut(harmless(name), 24), view.palette["dim"])]
+    return [Segment(_("Machine "), view.palette["title"]), Segment(cut(harmless(name), 24), view.palette["dim"])]
 
 
 def _host_aside(snapshot: Snapshot, view: View) -> Row:

@@ -8,6 +8,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.bar import Part, bar, parts
@@ -38,7 +39,7 @@ def peak_line(snapshot: Snapshot, width: int, view: View) -> Row | None:
     record = peak_of(snapshot)
     if record is None:
         return None
-    old = [Segment(f"deep look {age(record.t, snapshot)}", view.palette["dim"])]
+    old = [Segment(_("deep look {value}").format(value=age(record.t, snapshot)), view.palette["dim"])]
     modules = None if snapshot.deep is None else snapshot.deep.modules
     lead, *rest = peak_parts(record, modules, view, text=width >= 100)
     shown = join([lead, *rest], max(8, width - row_width(old) - 3), Segment(" · ", view.palette["faint"]))
@@ -49,11 +50,16 @@ def head(snapshot: Snapshot, figures: Figures, view: View) -> Row:
     """The answer in one line: which device, how large, how much is left."""
     palette = view.palette
     total = units.size(figures.total, view.unit)
-    parts = [Segment(f"Memory of {snapshot.device} ", palette["title"]), Segment(total, palette["strong"])]
+    parts = [
+        Segment(_("Memory of {device} ").format(device=snapshot.device), palette["title"]),
+        Segment(total, palette["strong"]),
+    ]
     free = figures.bytes.get("free")
     if free is not None and figures.total:
         share = units.percent(free, figures.total, 0)
-        parts += [Segment(f" · {units.size(free, view.unit)} free, {share}", palette["dim"])]
+        parts += [
+            Segment(_(" · {size} free, {share}").format(size=units.size(free, view.unit), share=share), palette["dim"])
+        ]
     return parts
 
 
@@ -63,7 +69,12 @@ def aside(snapshot: Snapshot, figures: Figures, view: View) -> Row:
     old = age_text(figures.age)
     row = [Segment(figures.says, palette["dim"]), Segment(old, palette["warn"])]
     if snapshot.overhead_percent is not None:
-        row += [Segment(f" · watching costs ~{snapshot.overhead_percent:.1f} %", palette["dim"])]
+        row += [
+            Segment(
+                _(" · watching costs ~{overhead_percent:.1f} %").format(overhead_percent=snapshot.overhead_percent),
+                palette["dim"],
+            )
+        ]
     return row
 
 
@@ -73,9 +84,7 @@ def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: in
     Returns the rows and the categories that show in a bar.
     """
     if not figures.total:
-        return [
-            [Segment("waiting for the first reading of the device".center(width)[:width], view.palette["dim"])]
-        ], set()
+        return [[Segment(cut(_("waiting for the first reading of the device"), width), view.palette["dim"])]], set()
     lengths = parts(figures.bytes, figures.order)
     rows, drawn = bar(lengths, width, view.palette, _labels(lengths, figures.total, view, thick))
     if figures.tensors is None:
@@ -93,10 +102,10 @@ def bars(snapshot: Snapshot, figures: Figures, width: int, view: View, thick: in
 def _nothing_yet(snapshot: Snapshot, width: int, view: View, thick: int) -> list[Row]:
     """The place of the tensors' own bar before there are any, so that nothing jumps when they come."""
     palette = view.palette
-    told = "not seen from outside" if snapshot.missing else harmless(snapshot.phase_text)
-    words = cut(told or NOTHING_YET, max(0, width - 20))
+    told = _("not seen from outside") if snapshot.missing else harmless(snapshot.phase_text)
+    words = cut(told or _(NOTHING_YET), max(0, width - 20))
     line = palette["border"]
-    start = [Segment("╰─ ", line), Segment("tensors ", palette["dim"]), Segment(f"{words} ", palette["warn"])]
+    start = [Segment("╰─ ", line), Segment(_("tensors "), palette["dim"]), Segment(f"{words} ", palette["warn"])]
     caption = spread(start, [Segment("─╯", line)], width, Segment("─", line))
     return [caption, *([[Segment(" " * width, palette.fill("gap"))]] * thick)]
 
@@ -115,11 +124,16 @@ def _caption(figures: Figures, scale: int, width: int, view: View) -> Row:
     share = 100 * (figures.tensors or 0) / (figures.total or 1)
     words = f"{share:.2g} %" if share < 1 else f"{share:.1f} %"
     items = [
-        [Segment("tensors ", palette["dim"]), Segment(units.size(figures.tensors, view.unit), palette["strong"])],
-        [Segment(f"{words} of the device" + (", enlarged below" if width >= 90 else ""), palette["dim"])],
+        [Segment(_("tensors "), palette["dim"]), Segment(units.size(figures.tensors, view.unit), palette["strong"])],
+        [
+            Segment(
+                _("{words} of the device").format(words=words) + (_(", enlarged below") if width >= 90 else ""),
+                palette["dim"],
+            )
+        ],
     ]
     start = [Segment("╰─ ", palette["border"]), *join(items, width - 26, Segment(" = ", palette["dim"]))]
-    end = [Segment("highest ", palette["dim"]), Segment(units.size(scale, view.unit), palette["text"])]
+    end = [Segment(_("highest "), palette["dim"]), Segment(units.size(scale, view.unit), palette["text"])]
     line = Segment("─", palette["border"])
     return spread(
         [*start, Segment(" ", None)], [Segment(" ", None), *end, Segment(" ─╯", palette["border"])], width, line

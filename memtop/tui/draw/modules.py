@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.layers import Layer, Sums, matches, whole
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut, fit, flow, left, right, row_width
@@ -60,7 +61,7 @@ def tab(tree: Tree, width: int, height: int, view: View) -> list[Row]:
     columns = chosen(_columns(view, tree.peak), width, 24 if width >= 60 else 14)
     total = whole(tree.layers)
     count = sum(index_matches(tree, index) for index in tree.visible) if tree.wanted else len(tree.layers)
-    name = f"module ({count:,} of {len(tree.layers):,})" if tree.wanted else "module"
+    name = _("module ({count:,} of {value:,})").format(count=count, value=len(tree.layers)) if tree.wanted else "module"
     rows = [head(name, columns, width, _marked_title(tree.order, name), palette)]
     size = SizeColumn(view.unit, tree.peak)
 
@@ -70,7 +71,11 @@ def tab(tree: Tree, width: int, height: int, view: View) -> list[Row]:
 
     rows += body(len(tree.visible), tree.sight, rows_in_sight(height), draw)
     if not tree.visible and len(rows) > 1:
-        rows[1] = [Segment(f"  nothing has {one_line(tree.wanted)!r} in its path or class", palette["faint"])]
+        rows[1] = [
+            Segment(
+                _("  nothing has {value!r} in its path or class").format(value=one_line(tree.wanted)), palette["faint"]
+            )
+        ]
     rows.append(_total(tree, total, columns, width, size, view))
     if height >= 8:
         rows.append(_words(tree, width, view))
@@ -157,10 +162,10 @@ def _total(tree: Tree, total: Sums | None, columns: list[Column], width: int, si
     if total is None:
         return []
     same = total.at_peak == tree.peak
-    words = [Segment("Σ all modules", palette["strong"])]
-    words.append(Segment(" = peak", palette["good"]) if same else Segment(" ≠ peak", palette["bad"]))
+    words = [Segment(_("Σ all modules"), palette["strong"])]
+    words.append(Segment(_(" = peak"), palette["good"]) if same else Segment(_(" ≠ peak"), palette["bad"]))
     if tree.left_out:
-        words.append(Segment(f", {tree.left_out:,} untold", palette["dim"]))
+        words.append(Segment(_(", {left_out:,} untold").format(left_out=tree.left_out), palette["dim"]))
     row = fit(words, max(0, room))
     for column in columns:
         row.append(Segment(" " * GAP))
@@ -174,18 +179,20 @@ def _words(tree: Tree, width: int, view: View) -> Row:
     if not tree.visible:
         return []
     layer = tree.layers[tree.visible[min(tree.sight.cursor, len(tree.visible) - 1)]]
-    path = one_line(layer.row.path or layer.name) or "what belongs to no module"
+    path = one_line(layer.row.path or layer.name) or _("what belongs to no module")
     total, unit = layer.total, view.unit
     figures = {"gradients": total.gradients, "optimizer state": total.state, "recomputed": total.recomputed}
     parts = [[Segment(f"  {cut(path, width // 2)}", palette["accent"])]]
     if layer.children:
-        parts.append([Segment(f"own {units.size(layer.row.at_peak, unit)} at peak", palette["dim"])])
+        parts.append(
+            [Segment(_("own {size} at peak").format(size=units.size(layer.row.at_peak, unit)), palette["dim"])]
+        )
     parts += [
         [Segment(f"{name} ", palette["faint"]), Segment(units.size(value, unit), palette["dim"])]
         for name, value in figures.items()
         if value
     ]
     parts.append(
-        [Segment("made in the step ", palette["faint"]), Segment(units.size(total.born, unit), palette["dim"])]
+        [Segment(_("made in the step "), palette["faint"]), Segment(units.size(total.born, unit), palette["dim"])]
     )
     return flow(parts, width, 1, Segment(" · ", palette["faint"]))[0]

@@ -6,9 +6,10 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.tui.draw.bar import bar, parts
-from memtop.tui.draw.cells import Row, fit
+from memtop.tui.draw.cells import Row, fit, left
 from memtop.tui.draw.figures import record_of, tensors_of
 from memtop.tui.draw.panel import panel
 from memtop.tui.palette import LETTERS
@@ -27,7 +28,10 @@ def moments(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
     body = _bars(snapshot, width - 4, view)
     if height < MOMENT_ROWS:
         body = body[::2]
-    title = [Segment("Moments ", view.palette["title"]), Segment("of a step, its tensors at each", view.palette["dim"])]
+    title = [
+        Segment(_("Moments "), view.palette["title"]),
+        Segment(_("of a step, its tensors at each"), view.palette["dim"]),
+    ]
     return panel(title, [], body, width, height, view.palette)
 
 
@@ -37,7 +41,7 @@ def _bars(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     scale = max((value for value in sums.values() if value), default=0)
     rows: list[Row] = []
     for moment, record in records.items():
-        row = [Segment(f"{moment.replace('_', ' '):<{_NAME}}", view.palette["dim"])]
+        row = [Segment(left(_(moment.replace("_", " ")), _NAME), view.palette["dim"])]
         value = sums.get(moment)
         if record is None or not value or not scale:
             row.append(Segment(units.UNKNOWN, view.palette["faint"]))
@@ -51,7 +55,7 @@ def _bar(figures: dict[str, int | None], value: int, scale: int, room: int, view
     lengths = parts({name: figures.get(name) for name in TENSORS}, TENSORS)
     used = sum(length for _, length in lengths)
     labels = {name: LETTERS[name] for name in TENSORS}
-    rows, _ = bar([*lengths, ("gap", max(0, scale - used))], max(1, room), view.palette, [labels])
+    rows, _drawn = bar([*lengths, ("gap", max(0, scale - used))], max(1, room), view.palette, [labels])
     return [*rows[0], Segment(units.size(value, view.unit).rjust(_column(view) + 1), view.palette["text"])]
 
 

@@ -6,6 +6,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import LineRow, LinesRecord, ModuleRow, ModulesRecord
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut
@@ -48,8 +49,8 @@ def most(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
         _row(row.at_peak, whole, one_line(row.path or "", 200), one_line(row.type, 80), room, view)
         for row in modules[:rest]
     ]
-    title = [Segment("Most at the peak ", view.palette["title"]), Segment("lines, modules", view.palette["dim"])]
-    aside = [Segment("x ", view.palette["key"]), Segment("all of them", view.palette["dim"])]
+    title = [Segment(_("Most at the peak "), view.palette["title"]), Segment(_("lines, modules"), view.palette["dim"])]
+    aside = [Segment("x ", view.palette["key"]), Segment(_("all of them"), view.palette["dim"])]
     return panel(title, aside, rows, width, height, view.palette)
 
 

@@ -8,6 +8,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import ModulesRecord
+from memtop.model.i18n import _
 from memtop.model.records import MemoryRecord
 from memtop.model.snapshot import DeepLook, Snapshot
 from memtop.model.text import one_line
@@ -57,7 +58,7 @@ def where(record: MemoryRecord, modules: ModulesRecord | None, operator: bool = 
     return [
         part
         for part in (
-            phase_of(record),
+            _(phase_of(record)),
             module_name(module, modules) if isinstance(module, str) else "",
             _words(known.get("operator")) if operator else "",
             f"{line} {said}".strip() if line else "",
@@ -84,12 +85,12 @@ def _words(value: object) -> str:
 def age(t: float, snapshot: Snapshot) -> str:
     """How long ago something was, or that it is of this moment."""
     since = max(0.0, snapshot.t - t)
-    return "now" if since < 1 else f"{units.duration(since)} ago"
+    return _("now") if since < 1 else _("{duration} ago").format(duration=units.duration(since))
 
 
 def looked(deep: DeepLook, snapshot: Snapshot) -> str:
     """Which step was looked into, and when."""
-    return f"step {deep.step:,} · {age(deep.t, snapshot)}"
+    return _("step {step:,} · {value}").format(step=deep.step, value=age(deep.t, snapshot))
 
 
 def peak_parts(
@@ -97,8 +98,11 @@ def peak_parts(
 ) -> list[Row]:
     """`peak 43.1 MiB in backward`, then module and line, to be joined."""
     palette = view.palette
-    head = [Segment("peak ", palette["dim"]), Segment(units.size(tensors_of(record.bytes), view.unit), palette["text"])]
+    head = [
+        Segment(_("peak "), palette["dim"]),
+        Segment(units.size(tensors_of(record.bytes), view.unit), palette["text"]),
+    ]
     parts = where(record, modules, operator, text)
     if parts and phase_of(record):
-        head.append(Segment(f" in {parts.pop(0)}", palette["dim"]))
+        head.append(Segment(_(" in {value}").format(value=parts.pop(0)), palette["dim"]))
     return [head, *([Segment(part, palette["dim"])] for part in parts)]

@@ -7,6 +7,7 @@ from rich.segment import Segment
 from memtop.model import units
 from memtop.model.compare import change
 from memtop.model.compare_text import percent
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, left, right
@@ -19,10 +20,14 @@ _PERCENT = 10
 def head(snapshot: Snapshot, pin: Pinned, size: SizeColumn, room: int) -> str:
     """The columns' names, and what was changed since."""
     if room < 2 + size.width:
-        return "  " + left("± pinned", room - 2)
-    text = "  " + right("pinned", size.width)
+        return "  " + left(_("± pinned"), room - 2)
+    text = "  " + right(_("pinned"), size.width)
     rest = room - len(text)
-    words = f"highest against {_what(snapshot, pin)}" if rest > size.width + 2 + _PERCENT else "difference"
+    words = (
+        _("highest against {value}").format(value=_what(snapshot, pin))
+        if rest > size.width + 2 + _PERCENT
+        else _("difference")
+    )
     return text + "  " + left(words, rest - 2) if rest > 4 else text
 
 
@@ -30,7 +35,11 @@ def _what(snapshot: Snapshot, pin: Pinned) -> str:
     """Which run that is: another training, other settings, or the same; and whether the moments are alike."""
     now = snapshot.highest
     if now is not None and now.moment != pin.record.moment:
-        return f"{_which(snapshot, pin)}: {pin.record.moment.replace('_', ' ')}, not {now.moment.replace('_', ' ')}"
+        return _("{value}: {value2}, not {value3}").format(
+            value=_which(snapshot, pin),
+            value2=_(pin.record.moment.replace("_", " ")),
+            value3=_(now.moment.replace("_", " ")),
+        )
     return _which(snapshot, pin)
 
 
@@ -40,7 +49,7 @@ def _which(snapshot: Snapshot, pin: Pinned) -> str:
     names = dict.fromkeys([*pin.settings, *snapshot.settings])
     changed = [name for name in names if pin.settings.get(name) != snapshot.settings.get(name)]
     words = [f"{name.replace('_', ' ')} {pin.settings.get(name)}" for name in changed]
-    return harmless(", ".join(words), 80) or "the same settings"
+    return harmless(", ".join(words), 80) or _("the same settings")
 
 
 def cells(view: View, name: str, highest: int | None, size: SizeColumn, room: int) -> Row:

@@ -8,6 +8,7 @@ from typing import Final
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.ranks import RankCell, RankStrip
 from memtop.model.ranks_text import among, named
 from memtop.tui.draw.cells import Row, fit, join, left, right, row_width
@@ -47,21 +48,21 @@ def strip(ranks: RankStrip | None, width: int, most: int, view: View) -> list[Ro
 def _says(ranks: RankStrip, width: int, view: View) -> Row:
     """The answer: what is shown, the highest, how far apart they are, who is slow, who is gone."""
     palette, worst = view.palette, ranks.worst
-    parts: list[Row] = [[Segment(f"{len(ranks.cells)} ranks", palette["title"])]]
+    parts: list[Row] = [[Segment(_("{value} ranks").format(value=len(ranks.cells)), palette["title"])]]
     if width >= 100:  # The header has it, too.
-        parts += [[Segment("showing ", palette["dim"]), Segment(among(ranks), palette["strong"])]]
+        parts += [[Segment(_("showing "), palette["dim"]), Segment(among(ranks), palette["strong"])]]
     if slow := ranks.stragglers:
-        parts += [[Segment(f"{_SLOW} {named(slow)} slow", palette["warn"])]]
+        parts += [[Segment(_("{SLOW} {value} slow").format(SLOW=_SLOW, value=named(slow)), palette["warn"])]]
     if lost := [cell.rank for cell in ranks.lost]:
-        parts += [[Segment(f"{_LOST} {named(lost)} gone", palette["bad"])]]
+        parts += [[Segment(_("{LOST} {value} gone").format(LOST=_LOST, value=named(lost)), palette["bad"])]]
     if worst is not None:
         size = units.size(worst.peak, view.unit)
-        lead = f"highest {size} on " if width >= 100 else f"{_WORST} {size} on "
-        parts += [[Segment(lead, palette["dim"]), Segment(f"rank {worst.rank}", palette["text"])]]
+        lead = _("highest {size} on ").format(size=size) if width >= 100 else f"{_WORST} {size} on "
+        parts += [[Segment(lead, palette["dim"]), Segment(_("rank {rank}").format(rank=worst.rank), palette["text"])]]
     if ranks.spread is not None and ranks.spread_percent is not None:
         share = f"{ranks.spread_percent:.1f} %"
         long = [
-            Segment("spread ", palette["dim"]),
+            Segment(_("spread "), palette["dim"]),
             Segment(f"{units.size(ranks.spread, view.unit)}, {share}", palette["text"]),
         ]
         fits = row_width(join([*parts, long], 999, Segment(" · "))) <= width
@@ -130,7 +131,9 @@ def _columns(ranks: RankStrip, width: int, room: int, view: View) -> list[Row]:
         row.append(Segment(f" {part[-1].rank}", palette["dim"]))
         rows.append(fit(row, width))
     if len(rows) > room:
-        last = f" … {len(ranks.cells) - each * max(0, room - 1):,} ranks more: k shows one of them"
+        last = _(" … {value:,} ranks more: k shows one of them").format(
+            value=len(ranks.cells) - each * max(0, room - 1)
+        )
         rows = [*rows[: max(0, room - 1)], [Segment(left(last, width), palette["dim"])]][:room]
     elif len(rows) < room and width >= 60:
         rows.append(fit([Segment(" " * (digits + 2)), Segment(_MARKS, palette["faint"])], width))

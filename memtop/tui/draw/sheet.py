@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.segment import Segment
 from rich.style import Style
 
+from memtop.model.i18n import _
 from memtop.tui.draw.cells import Row, fit, left, right
 from memtop.tui.palette import Palette
 
@@ -64,6 +65,7 @@ def head(first: str, columns: Sequence[Column], width: int, sorted_by: str, pale
 
 
 def _title(words: str, width: int, here: bool, at_left: bool, palette: Palette) -> Segment:
+    words = _(words)
     text = f"{words} ▾" if here and words else words
     return Segment((left if at_left else right)(text, width), palette["accent" if here else "faint"])
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import TraceRecord
+from memtop.model.i18n import _
 from memtop.model.snapshot import DeepLook, Snapshot
 from memtop.model.text import one_line
 from memtop.tui.draw.axis import axis_width, with_axis
@@ -83,9 +85,11 @@ def band(trace: TraceRecord, window: Window, width: int, view: View) -> Row:
 def _phase(name: str | None, width: int, palette: Palette) -> Segment:
     if name is None:
         return Segment(" " * width)
+    word = _(name)
     if palette.mono:
-        return Segment(f"│{name}".ljust(width, "─") if width > len(name) else name[0] * width)
-    words = next((word for word in (f" {name}", name, name[:3], "") if len(word) < width), "")
+        size = cell_len(word)
+        return Segment(f"│{word}" + "─" * (width - 1 - size) if width > size else name[0] * width)
+    words = next((each for each in (f" {word}", word, word[:3], "") if cell_len(each) < width), "")
     return Segment(left(words, width), palette.fill(PHASES.get(name, "other_tensors")))
 
 
@@ -162,11 +166,11 @@ def _line(row: Row, x: int, palette: Palette) -> Row:
 def peak_lines(deep: DeepLook, width: int, most: int, view: View) -> list[Row]:
     """How high the peak is, when, and where."""
     palette, record = view.palette, deep.peak
-    head = [Segment("▲ ", palette["warn"]), Segment("peak ", palette["dim"])]
+    head = [Segment("▲ ", palette["warn"]), Segment(_("peak "), palette["dim"])]
     head.append(Segment(units.size(tensors_of(record.bytes), view.unit), palette["strong"]))
     at = seconds(record)
     if at is not None:
-        head.append(Segment(f" at {units.milliseconds(at)}", palette["dim"]))
+        head.append(Segment(_(" at {milliseconds}").format(milliseconds=units.milliseconds(at)), palette["dim"]))
     parts = [head, *([Segment(words, palette["text"])] for words in where(record, deep.modules))]
     return flow(parts, width, most, Segment(" · ", palette["faint"]))
 
@@ -179,14 +183,19 @@ def _says(deep: DeepLook, trace: TraceRecord, reading: Reading, width: int, view
     share = units.percent(totals(trace)[reading.at], max(totals(trace)))
     parts = [
         [Segment("▼ ", palette["accent"]), Segment(units.milliseconds(at, digits).rjust(10), palette["strong"])],
-        [Segment(left(phase or "between", 10), palette["text"])],
+        [Segment(left(phase or _("between"), 10), palette["text"])],
         [Segment(units.size(sum(trace.points[reading.at]), view.unit).rjust(9), palette["strong"])],
-        [Segment(f"{share.rjust(7)} of the peak", palette["dim"])],
-        [Segment(f"point {reading.at + 1:,} of {len(trace.points):,}", palette["faint"])],
+        [Segment(_("{value} of the peak").format(value=share.rjust(7)), palette["dim"])],
+        [
+            Segment(
+                _("point {value:,} of {value2:,}").format(value=reading.at + 1, value2=len(trace.points)),
+                palette["faint"],
+            )
+        ],
     ]
     zoom = whole(trace).span / reading.window.span
     if zoom > 1.01:
-        parts.append([Segment(f"{zoom:,.0f}× enlarged", palette["accent"])])
+        parts.append([Segment(_("{zoom:,.0f}× enlarged").format(zoom=zoom), palette["accent"])])
     return flow(parts, width, 1, Segment("  "))[0]
 
 
@@ -219,9 +228,12 @@ def small(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     if deep is None or trace is None or not sound(trace) or height < 5:
         return []
     palette = view.palette
-    words = [Segment(f"Inside step {deep.step:,} ", palette["title"]), Segment(age(deep.t, snapshot), palette["dim"])]
+    words = [
+        Segment(_("Inside step {step:,} ").format(step=deep.step), palette["title"]),
+        Segment(age(deep.t, snapshot), palette["dim"]),
+    ]
     body = _bodies(trace, width - 4, height - 2, palette, view.unit)
-    aside = [Segment("x ", palette["key"]), Segment("all of it", palette["dim"])]
+    aside = [Segment("x ", palette["key"]), Segment(_("all of it"), palette["dim"])]
     return panel(words, aside, body, width, height, palette)
 
 

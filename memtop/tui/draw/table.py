@@ -10,6 +10,7 @@ from rich.style import Style
 
 from memtop.model import units
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.records import MemoryRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
@@ -107,29 +108,29 @@ def _rank(snapshot: Snapshot, figures: Figures, name: str) -> int:
 
 def _rest_line(figures: Figures, dropped: Sequence[str], layout: _Layout, view: View) -> Row:
     whole = sum(figures.bytes.get(name) or 0 for name in dropped)
-    words = left(f"{len(dropped)} more", _NAME)
+    words = left(_("{value} more").format(value=len(dropped)), _NAME)
     return [Segment(f"… {words}  {layout.size.text(whole)}", view.palette["dim"])]
 
 
 def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> Row:
     record = record_of(snapshot, view.moment)
     dim = view.palette["faint"]
-    now = "now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment)
+    now = _("now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment))
     text = " " * (2 + _NAME) + "  " + right(now, layout.size.width)
-    text += "  " + right("at peak", layout.size.width) if layout.peak else ""
-    text += "  " + right("highest", layout.size.width)
-    text += "  " + right("share", 7) if layout.share else ""
+    text += "  " + right(_("at peak"), layout.size.width) if layout.peak else ""
+    text += "  " + right(_("highest"), layout.size.width)
+    text += "  " + right(_("share"), 7) if layout.share else ""
     if layout.history:
         span = units.duration(layout.history * snapshot.series_seconds)
-        text += "  " + left(f"last {span}", layout.history)
+        text += "  " + left(_("last {span}").format(span=span), layout.history)
     if view.pinned is not None:
         from memtop.tui.draw import pinned  # Not before a run is: the first picture need not wait for it.
 
-        text = text[: 2 + _NAME + _width_before(layout)]
+        text = left(text, 2 + _NAME + _width_before(layout))
         text += pinned.head(snapshot, view.pinned, layout.size, _rest(layout))
     elif layout.theory:
-        text += "  " + right("theory", layout.size.width) + "  "
-        text += left("why it differs" if layout.peak else "against theory", layout.note)
+        text += "  " + right(_("theory"), layout.size.width) + "  "
+        text += left(_("why it differs") if layout.peak else _("against theory"), layout.note)
     return [Segment(text, dim)]
 
 
@@ -179,7 +180,7 @@ def _line(snapshot: Snapshot, figures: Figures, name: str, layout: _Layout, view
 def _why(name: str, layout: _Layout, view: View) -> Row:
     """Why there is no figure, in the last column that is wide enough for it."""
     before = layout.history + 4 + layout.size.width if layout.theory else 0
-    words = _UNKNOWN_WHY[name]
+    words = _(_UNKNOWN_WHY[name])
     if not layout.theory and layout.history:
         words = left(words, layout.history)
     return [Segment(" " * (2 + before) + words, view.palette["faint"])] if layout.history else []
@@ -205,13 +206,13 @@ def _theory(snapshot: Snapshot, name: str, shown: int | None, layout: _Layout, v
     when = HEADS[moment]
     if value == theory.bytes:
         other = value != shown
-        words = (f"at {when}: " if other else "") + harmless(theory.why)
+        words = (_("at {when}: ").format(when=when) if other else "") + harmless(theory.why)
         return [*row, Segment("  = ", palette["good"]), Segment(left(words, layout.note - 2), palette["faint"])]
     off = value - theory.bytes
     near = abs(off) <= max(64, theory.bytes // 100)
     words = f"{'+' if off > 0 else '−'}{units.size(abs(off), view.unit)}"
     told = _why_of(snapshot, name, moment, view) or harmless(theory.why)
-    rest = left(f" at {when}: {told}", layout.note - len(words))
+    rest = left(_(" at {when}: {told}").format(when=when, told=told), layout.note - len(words))
     return [*row, Segment(f"  {words}", palette["dim" if near else "warn"]), Segment(rest, palette["faint"])]
 
 
@@ -236,7 +237,7 @@ def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout,
     now = figures.tensors if tensors else figures.total
     record = snapshot.highest
     highest = None if record is None else tensors_of(record.bytes) if tensors else record.device_total
-    row = [Segment("Σ " + left("all tensors" if tensors else "whole device", _NAME), palette["strong"])]
+    row = [Segment("Σ " + left(_("all tensors") if tensors else _("whole device"), _NAME), palette["strong"])]
     row += [Segment("  " + layout.size.text(now), palette["strong"])]
     if layout.peak:
         peak = _peak(snapshot, view)
@@ -252,6 +253,6 @@ def _sum_line(snapshot: Snapshot, figures: Figures, which: str, layout: _Layout,
     elif layout.history:
         row += [Segment(" " * (2 + layout.history))]
     if layout.theory and tensors:
-        words = "from here on shares of the device" if now is not None and layout.note >= 33 else ""
+        words = _("from here on shares of the device") if now is not None and layout.note >= 33 else ""
         row += [Segment("  " + right("", layout.size.width) + "  " + left(words, layout.note), palette["faint"])]
     return row

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.snapshot import TensorGroup, Tracked
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, fit, flow, join, left, row_width, wrap
@@ -66,9 +67,9 @@ def _mark(mark: Tracked, here: bool, width: int, view: View) -> Row:
         parts.append([Segment(one_line(mark.label, 200), palette["strong"])])
     parts += [[Segment(f"+{units.size(came, view.unit)}", palette["warn"])]] if came else []
     parts += [[Segment(f"−{units.size(went, view.unit)}", palette["good"])]] if went else []
-    parts += [[Segment("no change", palette["faint"])]] if not (mark.gained or mark.lost) else []
-    parts.append([Segment(f"{units.size(mark.total, view.unit)} alive", palette["text"])])
-    parts.append([Segment(f"at {units.duration(mark.t)}", palette["faint"])])
+    parts += [[Segment(_("no change"), palette["faint"])]] if not (mark.gained or mark.lost) else []
+    parts.append([Segment(_("{size} alive").format(size=units.size(mark.total, view.unit)), palette["text"])])
+    parts.append([Segment(_("at {duration}").format(duration=units.duration(mark.t)), palette["faint"])])
     return [gutter(here, palette), *join(parts, max(1, width - 2), Segment(" · ", palette["faint"]))]
 
 

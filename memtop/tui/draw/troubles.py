@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.segment import Segment
 
 from memtop.model import leaks, oom_text, units
+from memtop.model.i18n import _
 from memtop.model.leaks import Leak, Waits
 from memtop.model.oom import Explanation
 from memtop.model.snapshot import Snapshot
@@ -20,12 +21,12 @@ def troubles(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     """All of it, each section under its title; nothing where all is well."""
     rows: list[Row] = []
     if snapshot.oom is not None:
-        rows += _titled("Out of memory, explained", view) + _oom(snapshot.oom, width, view)
+        rows += _titled(_("Out of memory, explained"), view) + _oom(snapshot.oom, width, view)
     if snapshot.leaks:
         rows += _titled("Leaks", view)
         rows += [row for leak in snapshot.leaks for row in _leak(leak, width, view)]
     if snapshot.waits is not None:
-        rows += _titled("What makes the CPU wait", view) + _waits(snapshot.waits, width, view)
+        rows += _titled(_("What makes the CPU wait"), view) + _waits(snapshot.waits, width, view)
     return rows
 
 
@@ -66,9 +67,13 @@ def _waits(waits: Waits, width: int, view: View) -> list[Row]:
     """A line each: how often, how long, where."""
     palette = view.palette
     alone = all(row.device == "cpu" for row in waits.rows)
-    words = "none here: these lines read values of CPU tensors, and would wait on a GPU"
-    took = words if alone else f"{waits.count:,} times, {units.duration(waits.seconds)} in all"
-    rows: list[Row] = [[Segment(f"in step {waits.step:,}: {took}", palette["text"])]]
+    words = _("none here: these lines read values of CPU tensors, and would wait on a GPU")
+    took = (
+        words
+        if alone
+        else _("{count:,} times, {duration} in all").format(count=waits.count, duration=units.duration(waits.seconds))
+    )
+    rows: list[Row] = [[Segment(_("in step {step:,}: {took}").format(step=waits.step, took=took), palette["text"])]]
     for one in waits.rows[:_MOST]:
         place = "—" if one.file is None else f"{one.file.rpartition('/')[2]}:{one.line}"
         time = "" if one.device == "cpu" else units.duration(one.seconds)

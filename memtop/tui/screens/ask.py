@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
+from memtop.model.i18n import _
 from memtop.tui.screens.dialog import Dialog
 
 
@@ -24,7 +25,7 @@ class Ask(Dialog[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
             frame.border_title = self._title
-            frame.border_subtitle = "enter takes it, esc leaves it"
+            frame.border_subtitle = _("enter takes it, esc leaves it")
             yield Input(self._value, select_on_focus=True)
             yield Static("", classes="line", markup=False)
 
@@ -51,7 +52,7 @@ class AskNumber(Dialog[int]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
             frame.border_title = self._title
-            frame.border_subtitle = "enter takes it, esc leaves it"
+            frame.border_subtitle = _("enter takes it, esc leaves it")
             yield Input("" if self._value is None else str(self._value), type="integer", select_on_focus=True)
             yield Static("", classes="line", markup=False)
 
@@ -60,10 +61,10 @@ class AskNumber(Dialog[int]):
         try:
             number = int(text)
         except ValueError:
-            return "a whole number, please"
+            return _("a whole number, please")
         if self._low <= number <= self._high:
             return None
-        return f"from {self._low:,} to {self._high:,}"
+        return _("from {low:,} to {high:,}").format(low=self._low, high=self._high)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once what is wrong with it."""

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from memtop.model.i18n import _
 from memtop.model.snapshot import Phase, Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut, fit, join
@@ -105,20 +106,20 @@ class DeepScreen(Page):
             parts.append([Segment(looked(deep, snapshot), palette["dim"])])
             parts += peak_parts(deep.peak, deep.modules, view)
         row = join(parts, self.size.width - 20, Segment(" · ", palette["faint"]))
-        return [Segment(" inside the step ", palette["brand"]), Segment(" "), *row]
+        return [Segment(_(" inside the step "), palette["brand"]), Segment(" "), *row]
 
     def _tab_row(self) -> Row:
         palette = self.memtop.view.palette
         row = [Segment(" ")]
-        for place, (name, _) in enumerate(TABS):
+        for place, (name, _tab) in enumerate(TABS):
             click = Style(meta={"@click": f"screen.tab({place})"})
             here = place == self.place
             row.append(Segment(f" {place + 1} ", palette["chip" if here else "key"] + click))
-            row.append(Segment(f"{name} ", palette["chip" if here else "key_text"] + click))
+            row.append(Segment(f"{_(name)} ", palette["chip" if here else "key_text"] + click))
             row.append(Segment(" "))
         order, wanted = getattr(self.tab, "order", None), self.tab.wanted
-        words = [f"sorted by {order}"] if order else []
-        words += [f"with {wanted!r}, esc shows all"] if wanted else []
+        words = [_("sorted by {order}").format(order=_(order))] if order else []
+        words += [_("with {wanted!r}, esc shows all").format(wanted=wanted)] if wanted else []
         return [*row, Segment(" · ".join(words), palette["dim"])]
 
     # -- tabs --------------------------------------------------------------------------------------------------------
@@ -188,5 +189,5 @@ class DeepScreen(Page):
     def action_deep_look(self) -> None:
         """The next step is watched whole; what it finds takes the place of this."""
         self.memtop.session.deep_look()
-        self.memtop.tell("a deep look: the next step is watched whole")
+        self.memtop.tell(_("a deep look: the next step is watched whole"))
         self.memtop.urge()

@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 
+from memtop.model.i18n import _
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row
 from memtop.tui.draw.details import details
@@ -25,7 +26,11 @@ class DetailsScreen(Page):
     def title_row(self) -> Row:
         snapshot, palette = self.memtop.session.snapshot(), self.memtop.view.palette
         title = Segment(f" {harmless(snapshot.title)} ", palette["strong"])
-        return [Segment(" details ", palette["brand"]), title, Segment(harmless(snapshot.phase_text), palette["dim"])]
+        return [
+            Segment(_(" details "), palette["brand"]),
+            title,
+            Segment(harmless(snapshot.phase_text), palette["dim"]),
+        ]
 
     def show(self, body: Lines, width: int) -> None:
         body.show(details(self.memtop.session.snapshot(), width, self.memtop.view))

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical
 
+from memtop.model.i18n import _
 from memtop.tui.draw.help import Line, help_rows
 from memtop.tui.keys import GROUPS
 from memtop.tui.screens.dialog import Dialog
@@ -69,8 +70,8 @@ class HelpScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
-            frame.border_title = "Help"
-            frame.border_subtitle = "esc closes"
+            frame.border_title = _("Help")
+            frame.border_subtitle = _("esc closes")
             yield Lines()
 
     def on_mount(self) -> None:

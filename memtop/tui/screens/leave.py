@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from memtop.model.i18n import _
 from memtop.model.text import harmless
 from memtop.tui.screens.dialog import Dialog
 
@@ -27,11 +28,11 @@ class Leave(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
-            frame.border_title = "The training still runs"
-            frame.border_subtitle = "esc stays"
+            frame.border_title = _("The training still runs")
+            frame.border_subtitle = _("esc stays")
             yield Static(harmless(self._title, 60), markup=False)
-            yield Static("s  stop it (TERM) and leave", markup=False)
-            yield Static("l  leave it running, its log too; memtop connect opens it again", markup=False)
+            yield Static(_("s  stop it (TERM) and leave"), markup=False)
+            yield Static(_("l  leave it running, its log too; memtop connect opens it again"), markup=False)
 
     def action_answer(self, answer: str) -> None:
         """Take it."""

@@ -13,6 +13,7 @@ from textual.actions import parse
 from textual.app import ComposeResult
 from textual.screen import Screen
 
+from memtop.model.i18n import N_, _
 from memtop.model.records import Setting
 from memtop.model.snapshot import Banner, Choice, Phase, Snapshot
 from memtop.tui.draw.batch import batch_size
@@ -31,12 +32,12 @@ _LESSON_WIDTH = 110
 """Cells of a screen that has room for the lesson beside the figures."""
 
 _MOMENT_WORDS = {
-    "most": "the moment of a step where the tensors are most",
-    "forward_end": "the end of forward: activations are complete",
-    "backward_end": "the end of backward: gradients are complete, activations are gone",
-    "step_end": "the end of the step: the optimizer has run",
-    "peak": "a step's highest instant, from the newest deep look",
-    "highest": "the highest of the whole run",
+    "most": N_("the moment of a step where the tensors are most"),
+    "forward_end": N_("the end of forward: activations are complete"),
+    "backward_end": N_("the end of backward: gradients are complete, activations are gone"),
+    "step_end": N_("the end of the step: the optimizer has run"),
+    "peak": N_("a step's highest instant, from the newest deep look"),
+    "highest": N_("the highest of the whole run"),
 }
 
 _parsed = lru_cache(maxsize=64)(parse)
@@ -86,14 +87,16 @@ class MainScreen(Screen[None]):
         if failure is None:
             return snapshot
         words, remedy = getattr(failure, "message", str(failure)), getattr(failure, "remedy", None)
-        return replace(snapshot, phase_text="never started", banner=Banner(severity="error", text=words, remedy=remedy))
+        return replace(
+            snapshot, phase_text=_("never started"), banner=Banner(severity="error", text=words, remedy=remedy)
+        )
 
     def _footer(self) -> tuple[Key, ...]:
         paused = self.now.phase is Phase.PAUSED
         return tuple(
             Key(
                 key=foot.keys,
-                label="resume" if paused and foot.words == "pause" else foot.words,
+                label=_("resume") if paused and foot.words == "pause" else _(foot.words),
                 action=foot.action,
                 enabled=self._works(foot.action),
                 last=foot.last,
@@ -161,18 +164,18 @@ class MainScreen(Screen[None]):
     def action_deep_look(self) -> None:
         """The next step is watched whole."""
         self.memtop.session.deep_look()
-        self.memtop.tell("a deep look: the next step is watched whole; x shows what it finds")
+        self.memtop.tell(_("a deep look: the next step is watched whole; x shows what it finds"))
         self.memtop.urge()
 
     def action_speed(self, direction: int) -> None:
         """A replay's next speed, or the one before."""
         faster = getattr(self.memtop.session, "faster", None)
         if faster is not None:
-            self.memtop.tell(f"replay ×{faster(direction):g}")
+            self.memtop.tell(_("replay ×{value:g}").format(value=faster(direction)))
 
     def action_restart(self) -> None:
         """Begin anew with the same settings."""
-        self._restart("restarting")
+        self._restart(_("restarting"))
 
     def _restart(self, notice: str, scenario: str | None = None, settings: dict[str, Setting] | None = None) -> None:
         self.memtop.tell(notice)
@@ -189,15 +192,15 @@ class MainScreen(Screen[None]):
         if size is None or size == self.now.settings.get("batch_size"):
             return
         if size > _LARGEST:
-            self.memtop.tell(f"a batch of {size:,} is more than any loader takes")
+            self.memtop.tell(_("a batch of {size:,} is more than any loader takes").format(size=size))
             return
-        self._restart(f"batch {size:,}: a new process starts", settings={"batch_size": size})
+        self._restart(_("batch {size:,}: a new process starts").format(size=size), settings={"batch_size": size})
 
     def action_type_batch(self) -> None:
         """Ask for a batch size."""
         from memtop.tui.screens.ask import AskNumber
 
-        self.app.push_screen(AskNumber("Batch size", batch_size(self.now), 1, _LARGEST), self._set_batch)
+        self.app.push_screen(AskNumber(_("Batch size"), batch_size(self.now), 1, _LARGEST), self._set_batch)
 
     def action_cycle(self, key: str) -> None:
         """The next value of the setting that this key changes."""
@@ -209,8 +212,11 @@ class MainScreen(Screen[None]):
         self._set(choice.name, offered[place % len(offered)])
 
     def _set(self, name: str, value: Setting) -> None:
-        words = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-        self._restart(f"{name.replace('_', ' ')} {words}: a new process starts", settings={name: value})
+        words = {True: _("on"), False: _("off")}.get(value, value) if isinstance(value, bool) else value
+        self._restart(
+            _("{setting} {words}: a new process starts").format(setting=_(name.replace("_", " ")), words=words),
+            settings={name: value},
+        )
 
     def action_settings(self) -> None:
         """Every setting of the scenario, whether it has a key or not."""
@@ -237,7 +243,7 @@ class MainScreen(Screen[None]):
 
     def _switch(self, name: str | None) -> None:
         if name is not None and name != self.now.title:
-            self._restart(f"{name}: a new process starts", scenario=name)
+            self._restart(_("{name}: a new process starts").format(name=name), scenario=name)
 
     # -- the log -----------------------------------------------------------------------------------------------------
 
@@ -246,12 +252,12 @@ class MainScreen(Screen[None]):
         session, tell = self.memtop.session, self.memtop.tell
         if any(log.ok and not log.closed for log in self.now.logs):
             session.stop_logs()
-            tell("log closed")
+            tell(_("log closed"))
         else:
             name = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.now.title)[:40]
             path = os.path.join(os.getcwd(), f"memtop-{name}-{strftime('%Y%m%d-%H%M%S')}.jsonl")  # noqa: PTH109, PTH118
             error = session.start_log(path)
-            tell(f"no log: {error}" if error else f"logging to {path}")
+            tell(_("no log: {error}").format(error=error) if error else _("logging to {path}").format(path=path))
         self.memtop.urge()
 
     # -- other views -------------------------------------------------------------------------------------------------
@@ -270,14 +276,14 @@ class MainScreen(Screen[None]):
         ranks = self.now.ranks
         if ranks is not None:
             first, last = ranks.cells[0].rank, ranks.cells[-1].rank
-            self.app.push_screen(AskNumber("Rank", ranks.shown, first, last), self._typed_rank)
+            self.app.push_screen(AskNumber(_("Rank"), ranks.shown, first, last), self._typed_rank)
 
     def _typed_rank(self, rank: int | None) -> None:
         known = () if self.now.ranks is None else tuple(cell.rank for cell in self.now.ranks.cells)
         if rank in known:
             self._show_rank(rank)
         elif rank is not None:
-            self.memtop.tell(f"rank {rank} has not reported")
+            self.memtop.tell(_("rank {rank} has not reported").format(rank=rank))
 
     def action_worst_rank(self) -> None:
         """The maximum over all ranks: the one whose peak is highest, whichever it is from now on."""
@@ -285,7 +291,11 @@ class MainScreen(Screen[None]):
 
     def _show_rank(self, rank: int | None) -> None:
         self.memtop.session.show_rank(rank)
-        self.memtop.tell("showing whichever rank's peak is highest" if rank is None else f"showing rank {rank}")
+        self.memtop.tell(
+            _("showing whichever rank's peak is highest")
+            if rank is None
+            else _("showing rank {rank}").format(rank=rank)
+        )
         self.memtop.urge()
 
     def action_moment(self) -> None:
@@ -294,17 +304,17 @@ class MainScreen(Screen[None]):
         place = MOMENTS.index(view.moment) if view.moment in MOMENTS else 0
         moment = MOMENTS[(place + 1) % len(MOMENTS)]
         self.memtop.look(moment=moment)
-        self.memtop.tell(f"showing {_MOMENT_WORDS[moment]}")
+        self.memtop.tell(_("showing {moment}").format(moment=_(_MOMENT_WORDS[moment])))
 
     def action_pin(self) -> None:
         """Keep this run's highest moment to hold the next runs against, or let it go."""
         now, memtop = self.now, self.memtop
         if memtop.view.pinned is not None:
             memtop.look(pinned=None)
-            memtop.tell("no run is pinned")
+            memtop.tell(_("no run is pinned"))
         elif now.highest is not None:
             memtop.look(pinned=Pinned(title=now.title, settings=dict(now.settings), record=now.highest))
-            memtop.tell("pinned: change a setting, and the table shows what it changed; P lets it go")
+            memtop.tell(_("pinned: change a setting, and the table shows what it changed; P lets it go"))
 
     def action_details(self) -> None:
         """Every figure and where it comes from."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from memtop.model.i18n import _
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut
 from memtop.tui.screens.page import Page
@@ -49,10 +50,12 @@ class OutputScreen(Page):
 
     def title_row(self) -> Row:
         palette = self.memtop.view.palette
-        state = "following" if self._following else "held; f follows"
-        words = f" {self._seen:,} lines · {state}" + (f" · finding {self._wanted!r}" if self._wanted else "")
+        state = _("following") if self._following else _("held; f follows")
+        words = _(" {seen:,} lines · {state}").format(seen=self._seen, state=state) + (
+            _(" · finding {wanted!r}").format(wanted=self._wanted) if self._wanted else ""
+        )
         title = Segment(f" {harmless(self._title)}", palette["strong"])
-        return [Segment(" output ", palette["brand"]), title, Segment(words, palette["dim"])]
+        return [Segment(_(" output "), palette["brand"]), title, Segment(words, palette["dim"])]
 
     def repaint(self) -> None:
         snapshot = self.memtop.session.snapshot()
@@ -112,7 +115,11 @@ class OutputScreen(Page):
         wanted = self._wanted.lower()
         hits = [y for y, line in enumerate(self._lines) if wanted and wanted in line.lower()]
         if not hits:
-            self.memtop.tell(f"no line with {self._wanted!r}" if self._wanted else "press / to say what to find")
+            self.memtop.tell(
+                _("no line with {wanted!r}").format(wanted=self._wanted)
+                if self._wanted
+                else _("press / to say what to find")
+            )
             return
         here = int(body.scroll_offset.y)
         ahead = [y for y in hits if (y > here if direction > 0 else y < here)]

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from memtop.model.i18n import _
 from memtop.tui.draw.cells import Row, fit, join
 from memtop.tui.keys import BACK
 from memtop.tui.widgets.lines import Lines
@@ -59,7 +60,9 @@ class Page(Screen[None]):
         """Draw the first line and the last."""
         width, palette = self.size.width, self.memtop.view.palette
         self.query_one("#head", Lines).show([fit(self.title_row(), width)])
-        hints = [[Segment(key, palette["key"]), Segment(f" {words}", palette["key_text"])] for key, words in self.hints]
+        hints = [
+            [Segment(key, palette["key"]), Segment(f" {_(words)}", palette["key_text"])] for key, words in self.hints
+        ]
         notice = self.memtop.view.notice
         words = [Segment(notice, palette["accent"])] if notice else join(hints, width - 3, Segment("  "))
         self.query_one("#foot", Lines).show([fit([Segment(" "), *words], width)])

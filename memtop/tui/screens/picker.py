@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.app import ComposeResult
@@ -13,8 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from memtop.model.i18n import _
 from memtop.model.text import harmless
-from memtop.tui.draw.cells import Row, cut, fit, wrap
+from memtop.tui.draw.cells import Row, cut, fit, left, wrap
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import PALETTES
 from memtop.tui.scenarios import Offer
@@ -42,21 +44,21 @@ def matches(entry: Entry, wanted: str) -> bool:
 def entry_rows(entries: Sequence[Entry], marked: int, width: int, palette: Palette) -> list[Row]:
     """The list, with the text of the marked entry under it."""
     rows: list[Row] = []
-    name_width = min(max((len(entry.key) for entry in entries), default=0), width // 2) + 2
+    name_width = min(max((cell_len(entry.key) for entry in entries), default=0), width // 2) + 2
     for index, entry in enumerate(entries):
         here = index == marked
         mark = Segment("▸ " if here else "  ", palette["accent"])
-        name = Segment(cut(entry.key, name_width - 1).ljust(name_width), palette["strong" if here else "text"])
+        name = Segment(left(cut(entry.key, name_width - 1), name_width), palette["strong" if here else "text"])
         aside = palette["accent"]
-        room = max(0, width - 3 - name_width - len(entry.aside))
-        title = cut(entry.title, room).ljust(room)
+        room = max(0, width - 3 - name_width - cell_len(entry.aside))
+        title = left(entry.title, room)
         rows.append(fit([mark, name, Segment(title, palette["dim"]), Segment(f" {entry.aside}", aside)], width))
         if here and entry.text:
             rows += [
                 fit([Segment("    "), Segment(line, palette["text"])], width) for line in wrap(entry.text, width - 6)
             ]
             rows.append(fit(Row(), width))
-    return rows or [fit([Segment("  nothing of that name", palette["faint"])], width)]
+    return rows or [fit([Segment(_("  nothing of that name"), palette["faint"])], width)]
 
 
 class Picker(Dialog[str]):
@@ -79,8 +81,8 @@ class Picker(Dialog[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
             frame.border_title = self._title
-            frame.border_subtitle = "type to narrow · enter chooses · esc leaves"
-            yield Input(placeholder="type to narrow")
+            frame.border_subtitle = _("type to narrow · enter chooses · esc leaves")
+            yield Input(placeholder=_("type to narrow"))
             yield Lines()
 
     def on_mount(self) -> None:
@@ -124,7 +126,12 @@ class ScenarioPicker(Picker):
 
     def __init__(self, offers: Sequence[Offer], current: str) -> None:
         entries = [
-            Entry(harmless(o.name), harmless(o.title), "runs now" if o.name == current else "", harmless(o.lesson))
+            Entry(
+                harmless(o.name),
+                _(harmless(o.title)),
+                _("runs now") if o.name == current else "",
+                _(harmless(o.lesson)),
+            )
             for o in offers
         ]
-        super().__init__("Scenarios", entries, current)
+        super().__init__(_("Scenarios"), entries, current)

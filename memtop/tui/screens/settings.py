@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
+from memtop.model.i18n import _
 from memtop.model.records import Setting
 from memtop.model.snapshot import Snapshot
 from memtop.tui.scenarios import Offered, Scenarios
@@ -34,8 +35,10 @@ class SettingsScreen(Dialog[tuple[str, Setting]]):
 
     def on_mount(self) -> None:
         """The first question."""
-        entries = [Entry(n, o.title, words(self._settings.get(n))) for n, o in self._offered.items()]
-        self.app.push_screen(Picker(f"Settings of {self._scenario}", entries, None), self._which)
+        entries = [Entry(n, _(o.title), words(self._settings.get(n))) for n, o in self._offered.items()]
+        self.app.push_screen(
+            Picker(_("Settings of {scenario}").format(scenario=self._scenario), entries, None), self._which
+        )
 
     def _which(self, name: str | None) -> None:
         if name is None:

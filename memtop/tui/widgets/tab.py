@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.tui.draw.cells import Row, fit, to_ascii
 from memtop.tui.draw.peak import WAITING
@@ -56,7 +57,7 @@ class Tab(Rows, can_focus=True):
         if self.ready:
             rows = self.draw(width - 2 * side, height, self._view)
         else:
-            rows = [[Segment(WAITING, self._view.palette["dim"])]]
+            rows = [[Segment(_(WAITING), self._view.palette["dim"])]]
         rows = [[Segment(" " * side), *fit(row, width - 2 * side), Segment(" " * side)] for row in rows[:height]]
         rows += [[Segment(" " * width)]] * (height - len(rows))
         return to_ascii(rows) if self._view.ascii_only else rows
