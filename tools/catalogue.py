@@ -16,7 +16,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_TABLES = ("WAITING", "NOTHING_YET", "HEADS", "_UNKNOWN_WHY", "_ORDER", "_PHASES", "_SHORT", "GROUPS", "TRAINING", "LOOKING", "APP")
+_TABLES = (
+    "WAITING",
+    "NOTHING_YET",
+    "HEADS",
+    "_UNKNOWN_WHY",
+    "_ORDER",
+    "_PHASES",
+    "_SHORT",
+    "GROUPS",
+    "TRAINING",
+    "LOOKING",
+    "APP",
+)
 """Constants that hold words; some hold names with underscores, too, which nobody translates."""
 LOCALE = ROOT / "memtop" / "locale"
 HEADER = "Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit\n"
@@ -74,10 +86,12 @@ def _in_manifests() -> Iterator[tuple[str, str]]:
     sys.path.insert(0, str(ROOT))
     from memtop.launcher import manifests
     from memtop.model.categories import ALL, MEANING
+    from memtop.model.colours import NAMES
 
     for name in ALL:
         yield name.replace("_", " "), "memtop/model/categories.py"
         yield MEANING[name], "memtop/model/categories.py"
+    yield from ((text, "memtop/model/colours.py") for text in NAMES.values())
     for moment in ("forward end", "backward end", "step end", "highest", "now", "peak"):
         yield moment, "memtop/tui/draw/figures.py"
     for name in manifests.names():

@@ -49,10 +49,11 @@ def use(name: str) -> None:
     if name == ENGLISH:
         return
     import gettext
+    import struct
 
     try:
         _lookup = gettext.translation(DOMAIN, FOLDER, [name]).gettext
-    except (OSError, ValueError, EOFError):  # no file, or one that was cut off
+    except (OSError, ValueError, EOFError, struct.error):  # no file, or one that was cut off
         return
     _language = name
 

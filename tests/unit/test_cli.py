@@ -96,6 +96,8 @@ def real(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         (["--steps", "5", "specs"], "--steps says how to watch a training, and memtop specs runs none"),
         (["specs", "--jsn"], "no such option '--jsn'"),
         (["completion", "tcsh"], "invalid value for"),
+        (["--lang", "xx"], "'xx' is no language there are words in: write en or zh"),
+        (["run", "--lang", "", "train.py"], "'' is no language there are words in: write en or zh"),
         (["completion"], "missing argument"),
     ],
 )

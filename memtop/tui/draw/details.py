@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from memtop.model import units
@@ -82,7 +83,7 @@ def _moments(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     figures = {moment: figures_of(snapshot, moment).bytes for moment in shown}
     heads = "".join(right(_(moment.replace("_", " ")), column.width + gap) for moment in shown)
     rows: list[Row] = [[Segment(" " * (2 + _NAME) + heads, palette["faint"])]]
-    room = width - 2 - _NAME - len(heads) - 3
+    room = width - 2 - _NAME - cell_len(heads) - 3
     for name in of_device(snapshot.device):
         values = [figures[moment].get(name) for moment in shown]
         style = palette["text" if any(values) else "faint"]

@@ -11,7 +11,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import LineRow, LineTensor, ModulesRecord
-from memtop.model.i18n import _
+from memtop.model.i18n import N_, _
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut, fit, join, left, right
 from memtop.tui.draw.figures import SizeColumn, share_text
@@ -24,7 +24,7 @@ from memtop.tui.view import View
 
 ORDERS: Final = ("at peak", "born", "count")
 """How lines can be sorted: bytes alive at the peak, bytes and number of tensors made in the step."""
-HELD: Final = "there before the step: parameters, buffers, optimizer state, inputs"
+HELD: Final = N_("there before the step: parameters, buffers, optimizer state, inputs")
 _TIGHT: Final = 110
 """Below this width a tensor's letter is enough to tell its category, and its module comes before its operator."""
 _KEYS: Final[dict[str, Callable[[LineRow], int]]] = {
@@ -156,7 +156,9 @@ def _line(
         style = palette.ink(PHASES[line.phase]) if column.name == "phase" and line.phase in PHASES else palette[role]
         row.append(Segment((left if column.at_left else right)(words, column.width), style))
     text = (
-        HELD if line.file is None else one_line(line.text or "", 400).strip() or one_line(f"in {line.function or '?'}")
+        _(HELD)
+        if line.file is None
+        else one_line(line.text or "", 400).strip() or one_line(f"in {line.function or '?'}")
     )
     mark = " " if not line.tensors else "▾" if opened else "▸"
     style = palette["strong" if here else "text" if line.file is not None else "dim"]
@@ -170,7 +172,7 @@ def _cell(column: Column, line: LineRow, peak: int | None, size: SizeColumn) -> 
     if column.name == "count":
         return f"{line.count:,}", "dim" if line.count else "faint"
     if column.name == "phase":
-        return one_line(line.phase, 40), "dim"
+        return _(one_line(line.phase, 40)), "dim"
     if column.name == "place":
         words = place(line.file, line.line, True)
         return words if cell_len(words) <= column.width else place(line.file, line.line), "text"
@@ -224,5 +226,5 @@ def _total(listing: Listing, columns: list[Column], size: SizeColumn, palette: P
         words = figures.get(column.name, "")
         row.append(Segment((left if column.at_left else right)(words, column.width), palette["strong"]))
     same = whole == listing.peak
-    words = "   all lines, = the peak" if same else _("   ≠ the peak, {size}").format(size=units.size(listing.peak))
+    words = _("   all lines, = the peak") if same else _("   ≠ the peak, {size}").format(size=units.size(listing.peak))
     return [*row, Segment(words, palette["good" if same else "bad"])]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.segment import Segment
 
 from memtop.model import units
-from memtop.model.i18n import _
+from memtop.model.i18n import N_, _
 from memtop.model.layers import Layer, Sums, matches, whole
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut, fit, flow, left, right, row_width
@@ -19,7 +19,7 @@ from memtop.tui.palette import Palette
 from memtop.tui.view import View
 
 _BAR = 8
-NOWHERE = "no module"
+NOWHERE = N_("no module")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,11 @@ def tab(tree: Tree, width: int, height: int, view: View) -> list[Row]:
     columns = chosen(_columns(view, tree.peak), width, 24 if width >= 60 else 14)
     total = whole(tree.layers)
     count = sum(index_matches(tree, index) for index in tree.visible) if tree.wanted else len(tree.layers)
-    name = _("module ({count:,} of {value:,})").format(count=count, value=len(tree.layers)) if tree.wanted else "module"
+    name = (
+        _("module ({count:,} of {value:,})").format(count=count, value=len(tree.layers))
+        if tree.wanted
+        else N_("module")
+    )
     rows = [head(name, columns, width, _marked_title(tree.order, name), palette)]
     size = SizeColumn(view.unit, tree.peak)
 
@@ -181,14 +185,14 @@ def _words(tree: Tree, width: int, view: View) -> Row:
     layer = tree.layers[tree.visible[min(tree.sight.cursor, len(tree.visible) - 1)]]
     path = one_line(layer.row.path or layer.name) or _("what belongs to no module")
     total, unit = layer.total, view.unit
-    figures = {"gradients": total.gradients, "optimizer state": total.state, "recomputed": total.recomputed}
+    figures = {"gradients": total.gradients, "optimizer state": total.state, N_("recomputed"): total.recomputed}
     parts = [[Segment(f"  {cut(path, width // 2)}", palette["accent"])]]
     if layer.children:
         parts.append(
             [Segment(_("own {size} at peak").format(size=units.size(layer.row.at_peak, unit)), palette["dim"])]
         )
     parts += [
-        [Segment(f"{name} ", palette["faint"]), Segment(units.size(value, unit), palette["dim"])]
+        [Segment(f"{_(name)} ", palette["faint"]), Segment(units.size(value, unit), palette["dim"])]
         for name, value in figures.items()
         if value
     ]
