@@ -28,6 +28,8 @@ _TABLES = (
     "TRAINING",
     "LOOKING",
     "APP",
+    "NOTHING_PRINTED",
+    "SILENCE",
 )
 """Constants that hold words; some hold names with underscores, too, which nobody translates."""
 LOCALE = ROOT / "memtop" / "locale"
@@ -97,7 +99,7 @@ def _in_manifests() -> Iterator[tuple[str, str]]:
     for name in manifests.names():
         manifest = manifests.load(name)
         place = f"scenarios/{name}/scenario.toml"
-        texts = [manifest.title, manifest.lesson]
+        texts = [manifest.title, manifest.lesson, manifest.synthetic]
         texts += [text for step in manifest.steps for text in (step.do, step.why)]
         texts += [claim.text for claim in manifest.claims]
         texts += [text for spec in manifest.settings for text in (spec.title, spec.name.replace("_", " "))]

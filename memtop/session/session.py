@@ -13,6 +13,7 @@ from memtop.launcher.command import CommandTarget
 from memtop.launcher.guest import Guest
 from memtop.launcher.target import Address, LaunchError, Target
 from memtop.model.deep_records import TraceRecord
+from memtop.model.i18n import N_, _
 from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, Setting
 from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.model.text import harmless
@@ -95,18 +96,18 @@ class Session:
 
     def pause(self) -> None:
         """Ask the training to wait at its next step boundary; the snapshot's phase says when it does."""
-        self._command("pause", "pausing at the next step")
+        self._command("pause", N_("pausing at the next step"))
 
     def resume(self) -> None:
         """Let a paused training go on."""
-        self._command("resume", "resuming")
+        self._command("resume", N_("resuming"))
 
     def deep_look(self) -> None:
         """Ask for a deep look at the next step; the snapshot's `deep` has it when that step is over.
 
         Of several ranks the one that is shown takes it, or all of them where the maximum is.
         """
-        self._command("deep", "a deep look: at the next step")
+        self._command("deep", N_("a deep look: at the next step"))
 
     def show_rank(self, rank: int | None) -> None:
         """Have `snapshot` tell of this rank; `None` is the one whose peak is highest, whichever it is."""
@@ -130,7 +131,7 @@ class Session:
                 given = {name: value for name, value in given.items() if value != default(before.manifest, name)}
             chosen = manifests.resolve(manifest, {**given, **(settings or {})})
             changed = ", ".join(f"{name} {value}" for name, value in (settings or {}).items())
-            self._around.pending = f"{scenario or changed or 'same settings'}: restarting"
+            self._around.pending = _("{what}: restarting").format(what=scenario or changed or _("same settings"))
             self._around.stopped = True
         self._notify()
         threading.Thread(target=self._relaunch, args=(manifest, chosen), name="memtop-restart", daemon=True).start()

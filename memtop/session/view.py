@@ -233,26 +233,27 @@ def _banner(state: State, around: Around, t: float, device: str, strip: RankStri
 
 
 def _lost_rank(strip: RankStrip) -> Banner:
-    remedy = "the others wait for it in their next collective; the target's output may say why"
+    remedy = _("the others wait for it in their next collective; the target's output may say why")
     return Banner(severity="warning", text=_first_lost(strip), remedy=remedy)
 
 
 def _first_lost(strip: RankStrip) -> str:
     first, *others = strip.lost
-    more = f", then {len(others)} more" if others else ""
-    return f"rank {first.rank} is gone after step {first.step:,} without a last word{more}"
+    more = _(", then {count} more").format(count=len(others)) if others else ""
+    told = _("rank {rank} is gone after step {step:,} without a last word")
+    return told.format(rank=first.rank, step=first.step) + more
 
 
 def _failure(end: EndRecord, around: Around, strip: RankStrip | None) -> Banner:
     """A target that failed: its last words, and what to do."""
-    output, again = around.output, "" if around.command else "r restarts"
-    remedy = "; ".join(part for part in (again, "its output holds the rest") if part)
+    output, again = around.output, "" if around.command else _("r restarts")
+    remedy = "; ".join(part for part in (again, _("its output holds the rest")) if part)
     if end.signal == signal.SIGKILL:
-        advice = "; ".join(part for part in ("see dmesg; a smaller batch needs less", again) if part)
-        text = "the training was killed (SIGKILL): by somebody, or by the kernel because memory ran out"
+        advice = "; ".join(part for part in (_("see dmesg; a smaller batch needs less"), again) if part)
+        text = _("the training was killed (SIGKILL): by somebody, or by the kernel because memory ran out")
         return Banner(severity="error", text=text, remedy=advice)
     last = next((line for line in reversed(output.tail(40)) if line.strip()), "")
-    text = f"the training {how_it_ended(end)}" + (f": {last}" if last else "")
+    text = _("the training {ended}").format(ended=how_it_ended(end)) + (f": {last}" if last else "")
     if strip is not None and strip.lost:
         text = f"{_first_lost(strip)}; {text}"
     return Banner(severity="error", text=text, remedy=remedy)

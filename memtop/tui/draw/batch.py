@@ -90,7 +90,7 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     if any(loss is not None for loss in snapshot.loss_series):
         found.append(("loss", _loss(snapshot, width, palette)))
     if snapshot.data_source:
-        found.append(("data", _pair(_("data"), harmless(snapshot.data_source), palette)))
+        found.append(("data", _pair(_("data"), _(harmless(snapshot.data_source)), palette)))
     return found
 
 

@@ -61,7 +61,7 @@ def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
     if snapshot.ranks is not None:
         parts += [[Segment(among(snapshot.ranks), palette["strong"])]]
     if snapshot.pending:
-        parts += [[Segment(f" {cut(harmless(snapshot.pending), 36)} ", palette["chip"])]]
+        parts += [[Segment(f" {cut(_(harmless(snapshot.pending)), 36)} ", palette["chip"])]]
     elif snapshot.phase in _CHIPS or snapshot.replay is not None:
         words = cut(harmless(snapshot.phase_text) or snapshot.phase.value, 36)
         parts += [[Segment(f" {words} ", palette[_CHIPS.get(snapshot.phase, "brand")])]]

@@ -68,7 +68,7 @@ def _more_spec(host: HostSpec, width: int, palette: Palette) -> list[Ranked]:
 
 def _cpu_spec(host: HostSpec) -> list[str | None]:
     isa = " ".join(name for name, flags in _ISA if any(flag in host.features for flag in flags))
-    threads = None if host.threads is None else f"{host.threads} threads"
+    threads = None if host.threads is None else _("{threads} threads").format(threads=host.threads)
     if host.usable_threads is not None and host.usable_threads != host.threads:
         threads = _("{usable_threads} of {value} threads").format(
             usable_threads=host.usable_threads, value=host.threads or "—"
@@ -130,7 +130,7 @@ def _tree(snapshot: Snapshot, width: int, view: View) -> Row:
     old = (
         ""
         if now.tree_pss_t is None or snapshot.t - now.tree_pss_t < 10
-        else f" {units.duration(snapshot.t - now.tree_pss_t)} ago"
+        else _(" {duration} ago").format(duration=units.duration(snapshot.t - now.tree_pss_t))
     )
     count = now.tree_processes
     who = None if count is None else _("1 process") if count == 1 else _("{count} processes").format(count=count)
