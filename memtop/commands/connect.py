@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memtop.commands.watching import is_interactive, said
+from memtop.commands.watching import is_interactive, said, speaking
 from memtop.terminal import print_json, print_text
 from memtop.usage import Refused
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("connect")
+@speaking
 @click.option("--json", "as_json", is_flag=True, help="List as JSON, for scripts.")
 @click.argument("pid", required=False, type=click.IntRange(min=1))
 def command(*, pid: int | None, as_json: bool) -> int:

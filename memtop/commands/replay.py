@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from memtop.commands.watching import is_interactive, said
+from memtop.commands.watching import is_interactive, said, speaking
 from memtop.terminal import colour, number_from, print_text, terminal_size
 from memtop.usage import Number
 
@@ -20,6 +20,7 @@ from memtop.usage import Number
     show_default=True,
     help="How fast its time goes by; the keys < and > change it.",
 )
+@speaking
 @click.option("--once", is_flag=True, help="Print its last picture as text, then end.")
 @click.argument("log", metavar="LOG", type=click.Path())
 def command(log: str, speed: float, once: bool) -> int:

@@ -37,6 +37,17 @@ def _speak(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
         i18n.use(value or i18n.of_locale())
 
 
+speaking: Final = option(
+    "--lang",
+    section=OUT,
+    metavar="LANG",
+    type=Language(),
+    callback=_speak,
+    expose_value=False,
+    help="The screen's language: en or zh. [default: the locale's]",
+)
+"""The option of everything that draws a screen."""
+
 WATCHING: Final = (
     option("--steps", section=END, metavar="N", type=click.IntRange(min=1), help="After N training steps."),
     option("--duration", section=END, metavar="S", type=Number(0.1, unit="seconds"), help="After S seconds."),
@@ -52,15 +63,7 @@ WATCHING: Final = (
         help="Write records to PATH: .jsonl, or .csv (memory only); - is JSONL on stdout. Repeatable. "
         "A run.jsonl of an earlier run is kept as run.1.jsonl.",
     ),
-    option(
-        "--lang",
-        section=OUT,
-        metavar="LANG",
-        type=Language(),
-        callback=_speak,
-        expose_value=False,
-        help="The screen's language: en or zh. [default: the locale's]",
-    ),
+    speaking,
     option(
         "--trace-steps",
         section=OUT,

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from memtop.launcher.settings import ManifestError, SettingSpec, checked, from_table, nearest
-from memtop.model.claims import Claim, claim
+from memtop.model.claims import Claim, Step, claim
+from memtop.model.claims import names as names_in
 from memtop.model.expressions import ExpressionError, evaluate
-from memtop.model.lessons import Run, Step, names_of
 from memtop.model.records import Setting
 from memtop.model.snapshot import Choice
 
@@ -223,10 +223,10 @@ def _whole(manifest: Manifest) -> Manifest:
     for each in manifest.claims:
         if each.step is not None and each.step not in known:
             raise ValueError(f"claim {each.text!r} checks a step {each.step!r} that is not there")
-    run = Run(scenario=manifest.name, settings={spec.name: spec.default for spec in manifest.settings})
+    defaults = {spec.name: spec.default for spec in manifest.settings}
     for step in manifest.steps:
         try:
-            evaluate(step.when, names_of(run, run))
+            evaluate(step.when, names_in(defaults, defaults))
         except ExpressionError as error:
             raise ValueError(f"step {step.name!r}: {error}") from None
     return manifest

@@ -1,16 +1,22 @@
-"""What a scenario claims, in figures: a manifest's `[[claims]]`, each to be held against the log of a short run."""
+"""What a scenario claims, in figures (`[[claims]]`), and the steps of its lesson that come to them (`[[steps]]`)."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from memtop.model.categories import TENSORS
+from memtop.model.expressions import Value
 from memtop.model.records import Moment, Setting
 
 STEP: Final = 2
 """The step at which a claim holds: the first one with optimizer state, and watched deep."""
+
+
+WAS: Final = "was_"
+"""Goes before a setting's name where a condition speaks of another run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +57,41 @@ def claim(table: Mapping[str, Any]) -> Claim:
     if made.factor < 0 or made.tolerance < 0:
         raise ValueError("factor and tolerance are numbers from 0 up")
     return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a lesson: a `[[steps]]` table of a manifest."""
+
+    name: str
+    do: str
+    """What to do, and which key does it."""
+    when: str
+    """Whether it is done: a condition on the settings, and with `was_` before its name on those of another run.
+
+    Beside them there are `looks`, the number of deep looks from the second step on, and `failed`.
+    """
+    why: str
+    """Why the figures come out as they do."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The settings that its condition speaks of."""
+        found = {node.id for node in ast.walk(ast.parse(self.when, mode="eval")) if isinstance(node, ast.Name)}
+        return frozenset(name.removeprefix(WAS) for name in found)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it takes two runs."""
+        return any(
+            isinstance(node, ast.Name) and node.id.startswith(WAS)
+            for node in ast.walk(ast.parse(self.when, mode="eval"))
+        )
+
+
+def names(
+    settings: Mapping[str, Setting], was: Mapping[str, Setting] | None, *, looks: int = 0, failed: bool = False
+) -> dict[str, Value]:
+    """What a step's condition may speak of; `was` are the settings of another run, where there is one."""
+    found: dict[str, Value] = {**settings, "looks": looks, "failed": failed}
+    return found | {f"{WAS}{name}": value for name, value in (was or {}).items()}

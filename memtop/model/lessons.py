@@ -6,18 +6,15 @@ manifest's claims hold (`claims.STEP`), so that the screen checks what the tests
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from memtop.model.claims import STEP, Claim
+from memtop.model.claims import STEP, Claim, Step, names
 from memtop.model.expressions import ExpressionError, Value, evaluate
 from memtop.model.records import EndRecord, MemoryRecord, Record, RunRecord, Setting
 
-WAS: Final = "was_"
-"""Goes before a setting's name where a condition speaks of the run before."""
 MOST_RUNS: Final = 32
 """Runs that are remembered; the oldest are forgotten."""
 _NEVER_MATTERS: Final = ("steps", "seed", "data", "download")
@@ -74,36 +71,6 @@ def _keep(run: Run, record: MemoryRecord) -> None:
     known = 0 if run.device is None else run.read("parameters", record.moment) or 0
     if run.device is None or (record.device != run.device and held > known):
         run.device = record.device
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a lesson: a `[[steps]]` table of a manifest."""
-
-    name: str
-    do: str
-    """What to do, and which key does it."""
-    when: str
-    """Whether it is done: a condition on the settings, and with `was_` before its name on those of another run.
-
-    Beside them there are `looks`, the number of deep looks from the second step on, and `failed`.
-    """
-    why: str
-    """Why the figures come out as they do."""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The settings that its condition speaks of."""
-        found = {node.id for node in ast.walk(ast.parse(self.when, mode="eval")) if isinstance(node, ast.Name)}
-        return frozenset(name.removeprefix(WAS) for name in found)
-
-    @property
-    def compares(self) -> bool:
-        """Whether it takes two runs."""
-        return any(
-            isinstance(node, ast.Name) and node.id.startswith(WAS)
-            for node in ast.walk(ast.parse(self.when, mode="eval"))
-        )
 
 
 class State(str, Enum):
@@ -198,8 +165,8 @@ def _holds(step: Step, before: Run | None, after: Run) -> bool:
 
 def names_of(before: Run | None, after: Run) -> dict[str, Value]:
     """What a condition may speak of."""
-    names: dict[str, Value] = {**after.settings, "looks": len(after.deep), "failed": after.failed}
-    return names if before is None else names | {f"{WAS}{name}": value for name, value in before.settings.items()}
+    was = None if before is None else before.settings
+    return names(after.settings, was, looks=len(after.deep), failed=after.failed)
 
 
 def changes(before: Run, after: Run) -> dict[str, tuple[Setting, Setting]]:

@@ -7,7 +7,7 @@ import gc
 from dataclasses import replace
 from pathlib import Path
 from time import strftime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 from textual.screen import Screen
@@ -18,14 +18,17 @@ from memtop.model.units import UNITS
 from memtop.session.shown import Shown
 from memtop.tui.bridge import Bridge
 from memtop.tui.keys import EVERYWHERE
-from memtop.tui.lessons import Taught, Teacher
 from memtop.tui.messages import SnapshotReady
 from memtop.tui.palette import Palette
 from memtop.tui.palettes import MONO, PALETTES
 from memtop.tui.scenarios import Manifests, Scenarios
 from memtop.tui.screens.main import MainScreen
+from memtop.tui.teacher import Teacher
 from memtop.tui.theme import DEFAULT, themes
 from memtop.tui.view import View
+
+if TYPE_CHECKING:
+    from memtop.tui.lessons import Taught
 
 HURRY_SECONDS = 2.0
 """How long after its start a run without figures of the device is drawn at every piece of news."""

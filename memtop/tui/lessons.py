@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memtop.model.claims import Claim
-from memtop.model.lessons import Book, Progress, Run, Step, progress
-from memtop.model.records import Record, Setting
+from memtop.model.claims import Claim, Step
+from memtop.model.lessons import Progress, Run, progress
+from memtop.model.records import Setting
 from memtop.model.snapshot import Snapshot
 
 
@@ -39,19 +39,10 @@ class Taught:
         return next((one for one in self.steps if one.state.value in ("to do", "measuring")), None)
 
 
-class Teacher:
-    """Remembers the runs of this screen. Takes records on the session's threads."""
-
-    def __init__(self, listen: Callable[[Callable[[Record], None]], None] | None) -> None:
-        """`listen` calls back with each record; `None` where there are none to be had."""
-        self._book = Book()
-        if listen is not None:
-            listen(self._book.take)
-
-    def taught(self, snapshot: Snapshot, lesson: Lesson | None) -> Taught:
-        """The lesson of what runs now."""
-        runs = [run for run in self._book.runs if run.scenario == snapshot.title]
-        if lesson is None:
-            return Taught(lesson=None)
-        before, after = ([None, None, *runs])[-2:]
-        return Taught(lesson=lesson, steps=progress(lesson.steps, lesson.claims, runs), before=before, after=after)
+def taught(runs: Sequence[Run], snapshot: Snapshot, lesson: Lesson | None) -> Taught:
+    """The lesson of what runs now, held against those of `runs` that are of its scenario."""
+    own = [run for run in runs if run.scenario == snapshot.title]
+    if lesson is None:
+        return Taught(lesson=None)
+    before, after = ([None, None, *own])[-2:]
+    return Taught(lesson=lesson, steps=progress(lesson.steps, lesson.claims, own), before=before, after=after)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memtop.model.records import Setting
-from memtop.tui.lessons import Lesson
+
+if TYPE_CHECKING:
+    from memtop.tui.lessons import Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class Manifests:
 
         if scenario not in manifests.names():
             return None
+        from memtop.tui.lessons import Lesson
+
         found = manifests.load(scenario)
         defaults = {spec.name: spec.default for spec in found.settings}
         return Lesson(title=found.title, text=found.lesson, steps=found.steps, claims=found.claims, defaults=defaults)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from memtop.launcher import manifests
-from memtop.model.lessons import Book, Run
+from memtop.model.lessons import Run
 from memtop.model.records import Record
 from memtop.tui.app import MemtopApp
 from memtop.tui.draw.lesson import lesson_panel, lesson_rows
-from memtop.tui.lessons import Taught, Teacher
+from memtop.tui.lessons import Taught
 from memtop.tui.scenarios import Manifests
 from memtop.tui.screens.lesson import LessonScreen
+from memtop.tui.teacher import Teacher
 from memtop.tui.view import View
 from memtop.tui.widgets.lesson_panel import LessonPanel
 from tests.unit.test_lessons import begin, memory
@@ -37,7 +38,7 @@ def runs(*activations: int) -> list[Record]:
 def taught(*activations: int) -> Taught:
     teacher = Teacher(None)
     for record in runs(*activations):
-        teacher._book.take(record)
+        teacher.take(record)
     return teacher.taught(cnn(), Manifests().lesson("cnn"))
 
 
@@ -47,7 +48,7 @@ def words(found: Taught, width: int = 100) -> str:
 
 def with_records(app: MemtopApp, records: list[Record]) -> MemtopApp:
     for record in records:
-        app._teacher._book.take(record)
+        app._teacher.take(record)
     return app
 
 
@@ -81,11 +82,9 @@ def test_a_command_has_no_lesson() -> None:
 
 
 def test_another_scenarios_runs_are_not_compared() -> None:
-    book = Book()
+    teacher = Teacher(None)
     for record in runs(1, 2):
-        book.take(record)
-    teacher = Teacher(lambda take: None)
-    teacher._book = book
+        teacher.take(record)
     assert teacher.taught(cnn(title="mlp-cifar"), Manifests().lesson("mlp-cifar")).before is None
     assert isinstance(teacher.taught(cnn(), Manifests().lesson("cnn")).before, Run)
 

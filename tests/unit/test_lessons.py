@@ -8,8 +8,8 @@ import pytest
 
 from memtop.launcher import manifests
 from memtop.launcher.manifests import Manifest, ManifestError
-from memtop.model.claims import claim
-from memtop.model.lessons import Book, Progress, Run, State, Step, _holds, changes, progress
+from memtop.model.claims import Step, claim
+from memtop.model.lessons import Book, Progress, Run, State, _holds, changes, progress
 from memtop.model.lessons_text import checked, compared, differing
 from memtop.model.records import EndRecord, MemoryRecord, RunRecord, Setting
 
