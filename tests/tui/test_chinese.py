@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from memtop.launcher import manifests
 from memtop.model import i18n
 from memtop.model.categories import ALL, MEANING
 from memtop.tui.draw.board import board
-from memtop.tui.draw.cells import wrap
+from memtop.tui.draw.cells import left, right, wrap
 from memtop.tui.draw.details import details
 from memtop.tui.draw.lesson import lesson_panel
 from memtop.tui.keys import FOOTER
@@ -103,3 +104,23 @@ def test_screens(snap_compare: Any, make_app: AppMaker, press: list[str], size: 
 @pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
 def test_inside_the_step(snap_compare: Any, make_app: AppMaker, tab: str) -> None:
     assert snap_compare(make_app(tracked_cnn()), terminal_size=(80, 24), press=["x", tab])
+
+
+def test_wide_letters_take_two_cells_where_text_is_padded() -> None:
+    assert left("参数", 6) == "参数  "
+    assert right("参数", 6) == "  参数"
+    assert left("参数梯度", 6) == "参数 …"
+
+
+def test_figures_stand_where_they_stand_in_english() -> None:
+    def places() -> list[list[int]]:
+        rows = [text_of(row) for row in board(deep_cnn(), 120, 40, View())]
+        return [
+            [cell_len(row[: found.start()]) for found in re.finditer(r"[\d.]+ (?:[KMG]i)?B ", row)]
+            for row in rows[7:22]
+        ]
+
+    chinese = places()
+    i18n.use("en")
+    assert [found[:3] for found in chinese] == [found[:3] for found in places()]
+    assert sum(map(len, chinese)) > 40
