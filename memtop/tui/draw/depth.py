@@ -9,6 +9,7 @@ from __future__ import annotations
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.layers import Layer
 from memtop.model.text import one_line
 from memtop.tui.draw.cells import Row, cut, fit, left, right, row_width
@@ -62,7 +63,7 @@ def _pair(tree: Tree, layer: Layer) -> Pair:
 def _name(tree: Tree, layer: Layer, here: bool, width: int, palette: Palette) -> Row:
     mark = "  " if not layer.children else "▸ " if layer.row.path in tree.folded and not tree.wanted else "▾ "
     row = [gutter(here, palette), Segment("  " * min(layer.depth, max(0, width // 4 - 3)) + mark, palette["faint"])]
-    name = one_line(layer.name, 200) or NOWHERE
+    name = one_line(layer.name, 200) or _(NOWHERE)
     return fit([*row, Segment(cut(name, max(1, width - row_width(row))), palette["strong" if here else "text"])], width)
 
 

@@ -107,7 +107,7 @@ def _line(tree: Tree, layer: Layer, here: bool, columns: list[Column], width: in
     quiet = bool(tree.wanted) and not matches(layer, tree.wanted)
     role = "faint" if quiet else "strong" if here else "text"
     inset = "  " * min(layer.depth, max(0, room // 4 - 3))
-    name = one_line(layer.name, 200) or NOWHERE
+    name = one_line(layer.name, 200) or _(NOWHERE)
     line = [gutter(here, palette), Segment(inset + mark, palette["faint"])]
     line.append(Segment(cut(name, max(1, room - row_width(line))), palette[role]))
     line = fit(line, max(0, room))
