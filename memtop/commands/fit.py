@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from memtop.commands.fit_estimates import INSTEAD, Result, mode_of, plan_for_cuda, what_if
 from memtop.commands.scenario import of_scenario, options
 from memtop.commands.watching import END, HOW, OUT, Command, option, python_at, said
 from memtop.terminal import print_json, print_text
@@ -15,17 +16,13 @@ from memtop.usage import CommandWithWords, Number, Refused, Size
 
 if TYPE_CHECKING:
     from memtop.fit import Finding, Plan
-    from memtop.model.search import Search
 
 _WHAT: Final = "What has to fit"
 _WATCHED: Final = {"interval": 0.5, "overhead": 1.0, "duration": None, "logs": (), "trace_steps": False}
 
 
-def _number(
-    name: str, *, section: str, low: int = 1, default: int | None = None, help: str
-) -> Callable[[Command], Command]:
-    words = help if default is None else f"{help} [default: {default}]"
-    return option(name, section=section, metavar="N", type=_Whole(min=low), default=default, help=words)
+def _number(name: str, *, section: str, help: str) -> Callable[[Command], Command]:
+    return option(name, section=section, metavar="N", type=_Whole(min=1), help=help)
 
 
 class _Whole(click.IntRange):
@@ -44,6 +41,8 @@ class FitCommand(CommandWithWords):
         ("memtop fit --flag --batch-size -- python train.py", "yours, by its own flag"),
         ("memtop fit --flag data.batch= -- python train.py", "a flag written as name=value"),
         ("memtop fit --scenario cnn --memory 8GiB --json", "for a script"),
+        ("memtop fit --what-if -- python train.py", "other settings, estimated from one run"),
+        ("memtop fit --scenario cnn --as cuda --device-memory 24GiB", "for a GPU that is not here"),
     )
 
 
@@ -62,34 +61,54 @@ class FitCommand(CommandWithWords):
     type=Number(0, 100, unit="per cent"),
     help="How much of a peak has to stay free beside it. [default: 0; 10 of the machine's own RAM]",
 )
-@_number("--multiple-of", section=_WHAT, default=1, help="Only batch sizes that are a multiple of N.")
+@_number("--multiple-of", section=_WHAT, help="Only batch sizes that are a multiple of N. [default: 1]")
 @_number("--most", section=_WHAT, help="No batch larger than N.")
+@option("--what-if", section=INSTEAD, is_flag=True, help="Estimate other optimizers, precisions, ... from one run.")
 @option(
-    "--start", section=HOW, metavar="N", type=click.IntRange(min=1), default=16, help="The first batch. [default: 16]"
+    "--as",
+    "as_device",
+    section=INSTEAD,
+    metavar="cuda",
+    type=click.Choice(["cuda"]),
+    help="Plan for a GPU that is not here, from two small runs on the CPU.",
+)
+@option(
+    "--device-memory", section=INSTEAD, metavar="SIZE", type=Size(), help="How much memory that GPU has, as in 24GiB."
+)
+@option(
+    "--alloc-conf",
+    section=INSTEAD,
+    metavar="TEXT",
+    help="Its allocator's settings. [default: those of PYTORCH_ALLOC_CONF]",
+)
+@option(
+    "--start",
+    section=HOW,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="The first batch. [default: 16; 8 with --as; its own with --what-if]",
 )
 @option(
     "--steps", section=HOW, metavar="N", type=click.IntRange(min=3), default=6, help="Steps of a trial. [default: 6]"
 )
-@option(
-    "--trials", section=END, metavar="N", type=click.IntRange(min=1), default=20, help="At most so many. [default: 20]"
-)
+@option("--trials", section=END, metavar="N", type=click.IntRange(min=1), help="At most so many. [default: 20]")
 @option("--json", "as_json", section=OUT, is_flag=True, help="The answer and all trials as JSON on stdout.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
 def command(*, words: tuple[str, ...], **given: Any) -> int:
     """The largest batch that fits, found and proved by short trial runs.
 
-    Each trial is a fresh process of a few steps. The status is 0 where a batch fits, 1 where none does or a trial
-    failed.
+    Each trial is a fresh process of a few steps. --what-if and --as estimate instead. The status is 0 where a batch
+    fits, 1 where none does or a trial failed.
     """
-    from memtop.fit import FitError, find, text
+    from memtop.fit import FitError
     from memtop.launcher.target import LaunchError
 
-    plan = _plan(words, given)
-    search, limit_is = _search(given)
+    mode = mode_of(given)
+    plan = _plan(words, given, mode)
     screen = _Screen(bool(given["as_json"]), plan.steps)
     try:
         with said(LaunchError):
-            finding = find(plan, search, limit_is, tick=screen.tick, done=screen.done, most_trials=given["trials"])
+            fits, lines, found = _MODES[mode](plan, given, screen)
     except FitError as error:
         screen.clear()
         for line in error.output:
@@ -100,16 +119,31 @@ def command(*, words: tuple[str, ...], **given: Any) -> int:
         screen.clear()
         return 130
     screen.clear()
-    if given["as_json"]:
-        return print_json(text.as_json(finding)) or _status(finding)
-    return print_text("\n".join(text.answer(finding))) or _status(finding)
+    printed = print_json(found) if given["as_json"] else print_text("\n".join(lines))
+    return printed or (0 if fits else 1)
 
 
-def _status(finding: Finding) -> int:
-    return 0 if finding.best is not None else 1
+def _search(plan: Plan, given: dict[str, Any], screen: _Screen) -> Result:
+    from memtop.fit import find, text
+    from memtop.model.search import Search
+
+    limit, start = given["memory"], given["start"] or 16
+    margin = (given["margin"] or 0.0) / 100
+    search = Search(limit, start=start, multiple_of=given["multiple_of"] or 1, margin=margin, most=given["most"])
+    limit_is = "not known yet" if limit is None else "as asked"
+    trials = given["trials"] or 20
+    finding = find(plan, search, limit_is, tick=screen.tick, done=screen.done, most_trials=trials)
+    return finding.best is not None, text.answer(finding), text.as_json(finding)
 
 
-def _plan(words: tuple[str, ...], given: dict[str, Any]) -> Plan:
+_MODES: Final[dict[str, Callable[[Plan, dict[str, Any], _Screen], Result]]] = {
+    "search": _search,
+    "what-if": what_if,
+    "plan": plan_for_cuda,
+}
+
+
+def _plan(words: tuple[str, ...], given: dict[str, Any], mode: str) -> Plan:
     from memtop.fit import Plan
     from memtop.launcher.command import resolved
     from memtop.launcher.target import LaunchError
@@ -118,12 +152,14 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> Plan:
     if not words:
         if given["flag"] is not None:
             raise Refused("--flag is of a command, and there is none", "write it after --")
-        if given["batch_size"] is not None:
+        if given["batch_size"] is not None and mode != "what-if":
             raise Refused("--batch-size is what is looked for", "leave it out, or give --most")
+        if mode == "plan":
+            given = {**given, "device": given["device"] or "cpu"}
         return Plan(options=options({**given, **_WATCHED, "steps": None}, "headless"), steps=given["steps"])
     if words[0].startswith("-") and not words[0].startswith("-m"):
         raise Refused(f"no such option: {words[0]}", "memtop fit --help has them; a command's come after the command")
-    if given["flag"] is None:
+    if given["flag"] is None and (mode != "what-if" or given["start"] is not None):
         raise Refused("which of the command's flags takes a batch size?", "say it, as in --flag --batch-size")
     for name in ("scenario", "batch_size", "device", "data"):
         if given[name] is not None:
@@ -131,15 +167,6 @@ def _plan(words: tuple[str, ...], given: dict[str, Any]) -> Plan:
     with said(LaunchError):
         found = resolved(words, python_at(given["python"]))
     return Plan(options=Options(command=found), flag=given["flag"], steps=given["steps"])
-
-
-def _search(given: dict[str, Any]) -> tuple[Search, str]:
-    from memtop.model.search import Search
-
-    limit = given["memory"]
-    margin = (given["margin"] or 0.0) / 100
-    search = Search(limit, start=given["start"], multiple_of=given["multiple_of"], margin=margin, most=given["most"])
-    return search, "not known yet" if limit is None else "as asked"
 
 
 class _Screen:
@@ -154,7 +181,8 @@ class _Screen:
         """Draw how far a trial is. Always to be gone on with: Ctrl-C ends it."""
         done = min(steps, self._steps)
         bar = "█" * (20 * done // self._steps)
-        self._draw(f"trial {self._rows + 1}: batch {batch:,}  {bar:░<20} {done} of {self._steps} steps")
+        what = f"batch {batch:,}" if batch else "its own batch"
+        self._draw(f"trial {self._rows + 1}: {what}  {bar:░<20} {done} of {self._steps} steps")
         return True
 
     def done(self, finding: Finding) -> None:

@@ -11,6 +11,7 @@ from memtop.launcher import manifests
 from memtop.model.forecast import Affine
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record, StepRecord
+from memtop.model.snapshot import Snapshot
 from memtop.session import Options, Session
 
 Outcome = Literal["ran", "oom", "failed", "stopped"]
@@ -31,13 +32,17 @@ class Plan:
     steps: int = 5
     """Steps of a trial: the second is looked at, those after it are timed."""
 
-    def at(self, batch: int) -> Options:
-        """The run with this batch size."""
+    def at(self, batch: int | None) -> Options:
+        """The run with this batch size; `None` is that which it has by itself."""
         options = replace(self.options, steps=self.steps, output="capture")
-        if self.flag is not None:
-            return replace(options, command=with_flag(options.command, self.flag, batch))
+        if options.command:
+            again = batch is not None and self.flag is not None
+            return (
+                replace(options, command=with_flag(options.command, self.flag or "", batch or 0)) if again else options
+            )
         manifest = manifests.load(options.scenario or "")
-        settings = manifests.resolve(manifest, {**options.settings, "batch_size": batch, "steps": self.steps})
+        own = {} if batch is None else {"batch_size": batch}
+        settings = manifests.resolve(manifest, {**options.settings, **own, "steps": self.steps})
         return replace(options, settings=settings)
 
 
@@ -46,7 +51,7 @@ class Trial:
     """What came of one."""
 
     batch_size: int
-    """As it was asked for."""
+    """As it was asked for; where nothing was asked for as it was seen, and 0 where that is not known."""
     outcome: Outcome
     peak_bytes: int | None = None
     """The highest sum of live tensors in the deep looks, bytes; on CUDA as the allocator counts them."""
@@ -98,6 +103,11 @@ def run(plan: Plan, batch: int, tick: Callable[[int], bool]) -> Trial:
 
     Raises `LaunchError` or `ManifestError` where it can't be started.
     """
+    return watched(plan, batch, tick)[0]
+
+
+def watched(plan: Plan, batch: int | None, tick: Callable[[int], bool]) -> tuple[Trial, Snapshot]:
+    """The same, with all that was known when it had ended. `None` is the batch that it has by itself."""
     seen = _Seen()
     session = Session(plan.at(batch))
     session.on_record(seen.take)
@@ -110,7 +120,13 @@ def run(plan: Plan, batch: int, tick: Callable[[int], bool]) -> Trial:
         session.stop()
         session.close()
     output = session.output_since(0)[1][-_LAST_LINES:]
-    return _trial(batch, seen, end, _outcome(seen, end, session.status, stopped), output)
+    trial = _trial(batch or _batch(seen) or 0, seen, end, _outcome(seen, end, session.status, stopped), output)
+    return trial, session.snapshot()
+
+
+def _batch(seen: _Seen) -> int | None:
+    """The most samples that a step was seen to take."""
+    return max((one.batch_size for one in seen.steps if one.batch_size is not None), default=None)
 
 
 def _outcome(seen: _Seen, end: EndRecord | None, status: int | None, stopped: bool) -> Outcome:
@@ -126,8 +142,7 @@ def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, out
     looked = peak.step if peak is not None else 2
     timed = [one for one in seen.steps if one.step > looked] or seen.steps[-1:]
     seconds = statistics.median([one.seconds for one in timed]) if timed else None
-    batches = [one.batch_size for one in seen.steps if one.batch_size is not None]
-    samples = max(batches) if batches else None
+    samples = _batch(seen)
     words = tuple(output)
     if outcome == "failed" and not words and end is not None:
         words = (f"it ended with status {end.exit_code}, signal {end.signal}, without a look at a whole step",)

@@ -39,6 +39,8 @@ class Options:
     """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""
     size: tuple[int, int] | None = None
     """Columns and lines of the screen that shows the target's output; `None`: as our own terminal has them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the target's environment has besides ours."""
     attach: int | None = None
     """The pid of a process that somebody else started; nothing is launched."""
     link: socket.socket | None = None

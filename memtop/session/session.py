@@ -41,7 +41,7 @@ class Session:
         """Nothing is launched, but the machine's facts are being read. Raises `ManifestError` for bad settings."""
         self._options = options
         self._around = around(options)
-        self._env = dict(os.environ)
+        self._env = {**os.environ, **options.environment}
         self._lock = threading.RLock()
         self._changed: list[Callable[[], None]] = []
         self._forecasts = Forecasts()
