@@ -139,15 +139,12 @@ def _with_descendants(layers: Sequence[Layer]) -> list[Layer]:
     """Each module with the activations of all below it, and the result of the last of them that says one."""
     sums: dict[str, int] = defaultdict(int)
     outputs: dict[str, int] = {}
-    made: int | None = None
     for layer in layers:
         path = layer.path
-        # The last tensor that a normalisation makes is its statistics: what it hands on is as large as what it gets.
-        made = made if "Norm" in layer.type and made is not None else layer.output or made
         while path:
             sums[path] += layer.activations
-            if layer.output is not None and made is not None:
-                outputs[path] = made
+            if layer.output is not None:
+                outputs[path] = layer.output
             path = path.rpartition(".")[0]
     return [
         Layer(layer.path, layer.type, sums[layer.path], outputs.get(layer.path), layer.parameters) for layer in layers

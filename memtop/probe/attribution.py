@@ -78,7 +78,7 @@ class Attribution:
         for held in self._inputs.held:
             storage = torch.UntypedStorage._new_with_weak_ptr(held.ref.cdata) if held.alive else None
             if storage is not None:
-                self._look.batch.add(self._look.adopt(storage, None))
+                self._look.batch.add(self._look.adopt(storage, None, alike=held))
 
     def hold(self, made: list[Any]) -> None:
         """Results of the last step, where steps are forward passes."""

@@ -139,7 +139,7 @@ class Inputs:
         if self._fresh:
             self._held, self._fresh = [], False
         if len(self._held) < _KEPT * max(1, len(found)):
-            self._held += [Held(storage) for one in found for storage in storages(one)]
+            self._held += [Held(storage, one) for one in found for storage in storages(one)]
         self._shapes = tuple((tuple(one.shape), str(one.dtype)[6:], one.untyped_storage().nbytes()) for one in found)
 
     @property

@@ -192,14 +192,15 @@ class Look:
         number = self.live.get(storage._cdata)
         return None if number is None or self.refs[number]() is None else number
 
-    def adopt(self, storage: Any, tensor: Any, phase: int = HELD) -> int:
+    def adopt(self, storage: Any, tensor: Any, phase: int = HELD, alike: Any = None) -> int:
         """A storage that no operator of this look made. It counts from the step's start where `phase` is `HELD`, else
-        from now. `tensor` says its shape; `None` where there is none to ask."""
+        from now. `tensor` says its shape and dtype, or `alike` does where the tensor itself is not at hand."""
         number = self.number(storage)
         if number is None:
             at = self.began if phase == HELD else _now()
             size, device = storage.nbytes(), self.device_of(storage.device)
-            shape, dtype = ((size,), torch.uint8) if tensor is None else (tensor.shape, tensor.dtype)
+            says = alike if tensor is None else tensor
+            shape, dtype = ((size,), torch.uint8) if says is None else (says.shape, says.dtype)
             number = self._keep(storage, Birth(size, device, shape, dtype, None, -1, 0, -1, phase, at), tensor)
             if phase != HELD:
                 self.events.append(number)
@@ -253,7 +254,9 @@ class Look:
     def made(self, operator: Any, results: Any, arguments: tuple[Any, ...], frame: Any) -> None:
         """An operator has returned tensors: those whose storages are new were born in it."""
         where: Where | None = None
+        first = None
         for result in tensors(results):
+            first = result if first is None else first
             for storage in storages(result):
                 number = self.number(storage)
                 if number is not None:
@@ -266,6 +269,8 @@ class Look:
                 number = self._keep(storage, birth, result)
                 self.events.append(number)
                 self.told(number, phase, operator, result, arguments)
+        if where is not None and where[1] and where[3] == FORWARD:
+            self.shapes[where[1]] = first.shape  # What follows it are statistics, indices, a kernel's own workspace.
 
     def resized(self, results: Any) -> None:
         """An operator may have given storages another size."""

@@ -169,8 +169,8 @@ class Growth:
         batch = [(number, self._births[number]) for number in self._look.batch]
         yielded = {birth.bytes for _, birth in batch if birth.phase == DATA and self._is_whole(birth)}
         for number, birth in batch:
-            # A batch of before is known by its storage alone: one like those of this step.
-            self._grows[number] = birth.bytes in yielded and birth.bytes % self._batch == 0
+            # A view of a larger tensor says nothing of that one: like those of this step it may still be.
+            self._grows[number] = self._grows[number] or (birth.bytes in yielded and birth.bytes % self._batch == 0)
 
     def _is_whole(self, birth: Birth) -> bool:
         """Whether a tensor is all of its storage: a view of a larger one says nothing of that one's size."""

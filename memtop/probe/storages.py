@@ -15,10 +15,13 @@ Key = int
 class Held:
     """A storage that we watch without keeping it alive."""
 
-    __slots__ = ("bytes", "device", "key", "ref")
+    __slots__ = ("bytes", "device", "dtype", "key", "ref", "shape")
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: Any, tensor: Any = None) -> None:
+        """`tensor` is one of this storage, where its shape will be asked for."""
         self.key: Key = storage._cdata
+        self.shape = None if tensor is None else tensor.shape
+        self.dtype = None if tensor is None else tensor.dtype
         self.bytes: int = storage.nbytes()
         self.device = device_name(storage.device)
         self.ref = StorageWeakRef(storage)

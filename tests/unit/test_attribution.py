@@ -307,6 +307,24 @@ def test_flops_are_those_of_the_layers() -> None:
     assert seen.row("2")["output"] == [B, OUT]
 
 
+def test_what_a_layer_hands_on_is_its_first_result() -> None:
+    """A normalisation's statistics and a pooling's indices follow it."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.MaxPool2d(2), torch.nn.Flatten()
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    driver = Driver(optimizer, modules=modules_of(model))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(torch.randn(2, 3, 8, 8)).sum().backward()
+        optimizer.step()
+
+    seen = driver.look(step)
+    outputs = [seen.row(str(index))["output"] for index in range(4)]
+    assert outputs == [[2, 4, 8, 8], [2, 4, 8, 8], [2, 4, 4, 4], [2, 64]]
+
+
 def test_gradients_and_state_of_a_shared_parameter_belong_to_the_first_module() -> None:
     model = nn.Sequential(nn.Linear(IN, IN), nn.Tanh(), nn.Linear(IN, IN))
     model[2].weight = model[0].weight

@@ -166,6 +166,33 @@ def test_without_a_loader_the_largest_input_says_the_batch() -> None:
     assert peak(found, 512) == look(512)["peak"]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["a new one each step", "the same each step"])
+def test_a_batch_of_the_step_before_is_as_many_samples_not_as_many_bytes(again: bool) -> None:
+    def look(batch: int) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 10))
+        optimizer = torch.optim.Adam(model.parameters())
+        driver = Driver(optimizer, modules=modules_of(model))
+        held = [torch.randn(batch, 32)]
+
+        def step() -> None:
+            if not again:
+                held[0] = torch.randn(batch, 32)
+            driver.inputs.entered(model, (held[0],))
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(model(held[0]), torch.zeros(batch, dtype=torch.long)).backward()
+            optimizer.step()
+            driver.inputs.step_ended()
+
+        step()
+        return driver.look(step).one("scaling")
+
+    found = look(64)
+    assert found["batch_size"] == 64
+    assert peak(found, 64) == found["peak"]
+    assert peak(found, 512) == look(512)["peak"]
+
+
 def test_a_forecast_that_fails_spoils_nothing_of_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memtop.probe.found.batch_of", lambda found: 1 // 0)
     model = nn.Linear(4, 2)
