@@ -254,7 +254,7 @@ class Look:
     def made(self, operator: Any, results: Any, arguments: tuple[Any, ...], frame: Any) -> None:
         """An operator has returned tensors: those whose storages are new were born in it."""
         where: Where | None = None
-        first = None
+        first: Any = None
         for result in tensors(results):
             first = result if first is None else first
             for storage in storages(result):

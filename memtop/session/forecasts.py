@@ -108,6 +108,10 @@ class Forecasts:
         self._newest[self._training, device], self._fresh = made, False
         return [made]
 
+    def played(self, record: ForecastRecord) -> None:
+        """A log's own word."""
+        self._newest[self._training, record.device] = record
+
     def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
         """A device was read: the limit may have moved. A record where the answer did."""
         changed = []

@@ -8,6 +8,7 @@ import msgspec
 
 from memtop.launcher import manifests
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
+from memtop.model.forecast_record import ForecastRecord
 from memtop.model.logbook import is_whole
 from memtop.model.records import (
     DeviceRecord,
@@ -65,6 +66,8 @@ class Played(State):
             self._keep(record)
         elif isinstance(record, StepRecord):
             self._stepped(record)
+        elif isinstance(record, ForecastRecord):
+            self.forecasts.played(record)
 
     def _begins(self, record: RunRecord) -> None:
         facts = Facts(host=record.host, gpus=tuple(record.gpus), note=None if record.gpus else "none in this log")

@@ -29,6 +29,7 @@ from memtop.tui.view import View
 
 if TYPE_CHECKING:
     from memtop.tui.lessons import Taught
+    from memtop.tui.trying import Trying
 
 HURRY_SECONDS = 2.0
 """How long after its start a run without figures of the device is drawn at every piece of news."""
@@ -60,6 +61,8 @@ class MemtopApp(App[int]):
         """Why the target never started; `None` where it did."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that everything here runs on, once it runs."""
+        self.trying: Trying | None = None
+        """What was tried on the what-if screen; `None` before it was opened."""
         self._bridge: Bridge | None = None
         self._teacher = Teacher(getattr(session, "on_record", None))
         self._view = View(ascii_only=ascii_only)

@@ -338,6 +338,10 @@ class MainScreen(Screen[None]):
             self.mount(LessonPanel())
         self.call_after_refresh(self.repaint)
 
+    def action_what_if(self) -> None:
+        """What other settings would take."""
+        self._open("whatif", "WhatIfScreen")
+
     def action_output(self) -> None:
         """All that the target has printed."""
         self._open("output", "OutputScreen")
