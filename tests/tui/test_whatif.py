@@ -89,20 +89,20 @@ def test_another_change_makes_a_new_base(trying: Trying) -> None:
     trying.take(base)
     trying.take(replace(watched(optimizer="sgd"), deep=another_look(base, 1)))
     trying.take(replace(watched(optimizer="sgd", batch_size=128), deep=another_look(base, 1)))
-    assert trying.entries == (), "the look is still that of the run before"
+    assert not trying.entries, "the look is still that of the run before"
     assert trying.why is not None
     trying.take(replace(watched(optimizer="sgd", batch_size=128), deep=another_look(base, 2)))
     assert entry(trying, "as it is").runs
-    assert all(one.measured is None for one in trying.entries if not one.line.now)
+    assert not [one for one in trying.entries if one.measured is not None and not one.line.now]
 
 
 @pytest.mark.parametrize("lacks", ["deep", "trace", "model"])
 def test_without_a_look_it_says_why(trying: Trying, lacks: str) -> None:
     full = watched()
     assert full.deep is not None
-    changed = {"deep": replace(full.deep, trace=None)} if lacks == "trace" else {lacks: None}
-    trying.take(replace(full, **changed))  # type: ignore[arg-type]
-    assert trying.entries == ()
+    changed: dict[str, Any] = {"deep": replace(full.deep, trace=None)} if lacks == "trace" else {lacks: None}
+    trying.take(replace(full, **changed))
+    assert not trying.entries
     assert trying.why
     trying.take(replace(full, deep=replace(full.deep, trace=None), replay=1.0))
     assert trying.why is not None

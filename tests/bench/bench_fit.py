@@ -1,0 +1,105 @@
+"""How many trials `memtop fit` takes, against doubling and bisecting, and whether its answer is the largest.
+
+`OMP_NUM_THREADS=1 python tests/bench/bench_fit.py [SCENARIO=LIMIT ...] [--steps N]`. Each answer is proved by real
+runs: its own peak is within the limit, that of the next batch is above it (`over`; the same two batches are run once
+more, by themselves). Doubling and bisecting knows of each trial only whether it fits; its trials are counted by playing
+the search on the functions that the answer's deep look measured. On the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from memtop.model.forecast import Affine, peak_at
+from memtop.model.search import Search, Tried
+from memtop.model.units import parse_size, size
+
+CASES = {
+    "mlp-mnist": "8MiB",
+    "mlp-cifar": "64MiB",
+    "cnn": "256MiB",
+    "deep-stack": "16MiB",
+    "transformer": "256MiB",
+    "iris": "1MiB",
+}
+
+
+def fit(name: str, limit: str, steps: int) -> dict[str, Any]:
+    """What `memtop fit` says."""
+    what = ["--scenario", name, "--device", "cpu", "--memory", limit, "--steps", str(steps), "--json"]
+    done = subprocess.run([sys.executable, "-m", "memtop", "fit", *what], capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def peak(name: str, batch: int) -> int:
+    """The highest tensor bytes of the looked-at step in a run of its own."""
+    what = [
+        "--scenario",
+        name,
+        "--device",
+        "cpu",
+        "--batch-size",
+        str(batch),
+        "--steps",
+        "3",
+        "--headless",
+        "--log",
+        "-",
+    ]
+    done = subprocess.run([sys.executable, "-m", "memtop", *what], capture_output=True, text=True, timeout=600)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return max(int(one["allocated"]) for one in told if one["kind"] == "memory" and one["moment"] == "peak")
+
+
+def plain(lines: tuple[Affine, ...], limit: int) -> int:
+    """How many trials doubling and bisecting takes where a batch has this peak."""
+    search, count = Search(limit), 0
+    while (batch := search.next()) is not None:
+        search.add(Tried(batch_size=batch, fits=peak_at(lines, batch) <= limit))
+        count += 1
+    return count
+
+
+def main() -> None:
+    """Run them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="SCENARIO=LIMIT", help=f"of {', '.join(CASES)}; all")
+    parser.add_argument("--steps", type=int, default=3)
+    given = parser.parse_args()
+    cases = dict(case.partition("=")[::2] for case in given.cases) or CASES
+    head = ("scenario", "limit", "largest", "of limit", "next: over", "trials", "plain", "seconds")
+    widths = (12, 10, 9, 9, 10, 6, 6, 8)
+    print("  ".join(f"{word:>{width}}" for word, width in zip(head, widths, strict=True)))
+    for name, asked in cases.items():
+        limit = parse_size(asked or CASES[name])
+        began = time.perf_counter()
+        found = fit(name, asked or CASES[name], given.steps)
+        took = time.perf_counter() - began
+        best = found["batch_size"]
+        trial = next(one for one in found["trials"] if one["batch_size"] == best)
+        lines = tuple(Affine(**line) for line in trial["lines"])
+        here, over = peak(name, best), peak(name, best + 1)
+        right = here <= limit < over
+        row = (
+            name,
+            size(limit),
+            f"{best:,}",
+            f"{100 * here / limit:.2f} %",
+            f"{over - limit:+,} B" if right else "WRONG",
+            str(len(found["trials"])),
+            str(plain(lines, limit)),
+            f"{took:.1f}",
+        )
+        print("  ".join(f"{word:>{width}}" for word, width in zip(row, widths, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
