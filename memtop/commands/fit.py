@@ -154,6 +154,8 @@ def _plan(words: tuple[str, ...], given: dict[str, Any], mode: str) -> Plan:
             raise Refused("--flag is of a command, and there is none", "write it after --")
         if given["batch_size"] is not None and mode != "what-if":
             raise Refused("--batch-size is what is looked for", "leave it out, or give --most")
+        if given["batch_size"] is not None and given["start"] is not None:
+            raise Refused("--batch-size and --start both say the batch", "leave one of them out")
         if mode == "plan":
             given = {**given, "device": given["device"] or "cpu"}
         return Plan(options=options({**given, **_WATCHED, "steps": None}, "headless"), steps=given["steps"])

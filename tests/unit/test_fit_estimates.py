@@ -38,6 +38,7 @@ from tests.unit import sample_records as sample
         (["--as", "cuda", "--device-memory", "8GiB", "--alloc-conf", "backend:cudaMallocAsync"], "another allocator"),
         (["--as", "cuda", "--device-memory", "8GiB", "python", "t.py"], "which of the command's flags"),
         (["--what-if", "--start", "8", "python", "t.py"], "which of the command's flags"),
+        (["--what-if", "--batch-size", "8", "--start", "8"], "--batch-size and --start both say the batch"),
         (["--as", "cuda", "--device-memory", "8GiB", "--batch-size", "8"], "--batch-size is what is looked for"),
     ],
 )
