@@ -54,6 +54,15 @@ def ended(snapshot: Snapshot) -> bool:
     return snapshot.phase is Phase.ENDED
 
 
+def test_a_forecast_of_the_log_is_shown() -> None:
+    played = Played()
+    played.take(sample.run())
+    told = sample.forecast(device="cpu")
+    played.take(told)
+    assert played.forecasts.newest("cpu") == told
+    assert played.forecasts.newest("cuda:0") is None
+
+
 def test_the_last_picture_is_the_logs() -> None:
     shown, records = finished(), list(read(logs.CNN))
     (end,) = [record for record in records if isinstance(record, EndRecord)]

@@ -135,7 +135,7 @@ def _trial(sheet: Sheet, entry: Entry, view: View) -> Row:
         off = "" if entry.off is None else f" ({100 * entry.off:+.1f} %)"
         return [Segment(f"forecast {forecast}, measured {measured}{off}", palette["accent"])]
     if entry.runs:
-        return [Segment("this is what runs now" if line.now else "its deep look is on the way", palette["dim"])]
+        return [Segment("this is how it runs" if line.now else "its deep look is on the way", palette["dim"])]
     if not sheet.scenario:
         return [Segment("an estimate: only built-in scenarios can be tried from here", palette["faint"])]
     if line.now:

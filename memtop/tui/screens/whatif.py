@@ -27,8 +27,6 @@ class WhatIfScreen(Page):
             "d", "deep_look", "deep look", id="look.deep", tooltip="Watch the next step whole (outside the budget)"
         ),
     ]
-    HINTS = (("esc", "back"), ("↑ ↓", "move"), ("enter", "try it"), ("d", "look"), ("?", "help"), ("q", "quit"))
-
     def __init__(self) -> None:
         super().__init__()
         self._sheet: WhatIfSheet | None = None
@@ -56,6 +54,12 @@ class WhatIfScreen(Page):
         if self._sheet is not None:
             self._sheet.paint(self.memtop.session.snapshot(), self.memtop.view)
         self.frame()
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """What can't be tried offers no key for it."""
+        tries = (("enter", "try it"),) if self.memtop.session.snapshot().choices else ()
+        return (("esc", "back"), ("↑ ↓", "move"), *tries, ("d", "look"), ("?", "help"), ("q", "quit"))
 
     def title_row(self) -> Row:
         palette, told = self.memtop.view.palette, self.trying.base
