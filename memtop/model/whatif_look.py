@@ -38,7 +38,7 @@ def missing(snapshot: Snapshot) -> str | None:
     """Why nothing can be told, in words; `None` where `told` can."""
     deep = snapshot.deep
     if deep is None or deep.modules is None:
-        return "no deep look yet: the second step is watched whole; d asks for one"
+        return "no deep look yet: the second step is watched whole"
     if deep.trace is None:
         logged = snapshot.replay is not None
         return (

@@ -27,6 +27,7 @@ class WhatIfScreen(Page):
             "d", "deep_look", "deep look", id="look.deep", tooltip="Watch the next step whole (outside the budget)"
         ),
     ]
+
     def __init__(self) -> None:
         super().__init__()
         self._sheet: WhatIfSheet | None = None
