@@ -8,9 +8,7 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, Final
-
-import psutil
+from typing import IO, Any, Final
 
 from memtop.launcher.target import LaunchError
 
@@ -26,11 +24,12 @@ class Guest:
     def __init__(self, pid: int, link: socket.socket | None = None) -> None:
         """`link` leads to its probe, if it has one. Raises `LaunchError` where there is no such process."""
         self.link = link
+        psutil = _psutil()
         try:
             self._process = psutil.Process(pid)
             if self._process.status() == psutil.STATUS_ZOMBIE:
                 raise psutil.NoSuchProcess(pid)
-            self.began = self._process.create_time()
+            self.began = float(self._process.create_time())
         except (psutil.Error, ValueError, OverflowError) as error:
             raise LaunchError(f"there is no process {pid}", "memtop connect lists what memtop started") from error
         self.pid = pid
@@ -61,8 +60,9 @@ class Guest:
         os.write(self._say, b".")
 
     def _runs(self) -> bool:
+        psutil = _psutil()
         with suppress(psutil.Error):
-            return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
+            return bool(self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE)
         return False
 
     def send(self, number: int) -> None:
@@ -77,6 +77,7 @@ class Guest:
 
 def command_of(pid: int) -> tuple[str, ...]:
     """The argument vector of a process, or its name; empty where it can't be read."""
+    psutil = _psutil()
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         with suppress(psutil.AccessDenied):
@@ -88,8 +89,9 @@ def command_of(pid: int) -> tuple[str, ...]:
 
 def age_of(pid: int) -> float | None:
     """Seconds since a process was started; `None` where it is gone."""
+    psutil = _psutil()
     with suppress(psutil.Error):
-        return max(0.0, time.time() - psutil.Process(pid).create_time())
+        return max(0.0, time.time() - float(psutil.Process(pid).create_time()))
     return None
 
 
@@ -99,3 +101,10 @@ def _watched(pid: int) -> int | None:
     with suppress(OSError):
         return None if opener is None else int(opener(pid))
     return None
+
+
+def _psutil() -> Any:
+    """psutil, where somebody else's process is looked at: every session would pay for its import."""
+    import psutil
+
+    return psutil

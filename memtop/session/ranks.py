@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from statistics import median
 from typing import TypeVar
 
 from memtop.model.ledger import known
@@ -240,8 +239,15 @@ def _cell(rank: int, state: State, lost: float | None) -> RankCell:
         now=None if now is None else known(now.bytes),
         peak=_peak(state),
         seconds=1 / rate if rate else None,
-        own=median(state.before_backward) if len(state.before_backward) >= _ENOUGH else None,
+        own=_middle(state.before_backward) if len(state.before_backward) >= _ENOUGH else None,
     )
+
+
+def _middle(seconds: Iterable[float]) -> float:
+    """The median, without `statistics`, whose import costs more than what it is used for here."""
+    ordered = sorted(seconds)
+    half, odd = divmod(len(ordered), 2)
+    return ordered[half] if odd else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _end(cell: RankCell, steps: int) -> RankEnd:
