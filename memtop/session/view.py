@@ -227,7 +227,7 @@ def _banner(state: State, around: Around, t: float, device: str, strip: RankStri
         return Banner(severity="information", text=missing, remedy=remedy)
     if strip is not None and strip.lost and state.end is None:
         return _lost_rank(strip)
-    if state.phase is Phase.LOST:
+    if state.phase is Phase.LOST and not around.stopped:
         return Banner(severity="warning", text=_("figures from inside have stopped: the probe's connection broke"))
     return None
 

@@ -14,7 +14,7 @@ from memtop.launcher import manifests
 from memtop.model.categories import TENSORS
 from memtop.model.history import TENSOR_SUM
 from memtop.model.records import DeviceRecord, EventRecord, MemoryRecord, Record
-from memtop.model.snapshot import Snapshot
+from memtop.model.snapshot import Phase, Snapshot
 from memtop.protocol import records as wire
 from memtop.session.state import State
 from memtop.session.view import Around, snapshot
@@ -269,3 +269,14 @@ def test_the_last_thousand_marks_are_kept() -> None:
     count, fresh = state.marks.since(1001)
     assert (count, [mark.label for mark in fresh]) == (1003, ["1001", "1002"])
     assert len(state.marks.since(0)[1]) == 1000
+
+
+def test_a_connection_that_goes_with_a_restart_is_no_news() -> None:
+    state = State(START)
+    look(state)
+    state.enter(Phase.LOST, 5.0)
+    manifest = manifests.load("cnn")
+    around = Around(manifest=manifest, settings=manifests.resolve(manifest, {"device": "cpu"}))
+    assert snapshot(state, around, 6.0).banner is not None
+    around.stopped = True
+    assert snapshot(state, around, 6.0).banner is None
