@@ -141,10 +141,10 @@ class MemtopApp(App[int]):
         self._view = replace(self._view, **changes)
         self.on_snapshot_ready()
 
-    def tell(self, words: str) -> None:
+    def tell(self, words: str, seconds: float = NOTICE_SECONDS) -> None:
         """A word to the person, in the footer's place for a while."""
         self.look(notice=words)
-        self.set_timer(NOTICE_SECONDS, lambda: self._hush(words))
+        self.set_timer(seconds, lambda: self._hush(words))
 
     def _hush(self, words: str) -> None:
         if self._view.notice == words:

@@ -106,6 +106,9 @@ class Foot:
 RANKS: Final = ("rank", "highest rank")
 """Words of the footer that stand there only where there are several ranks."""
 
+CHOOSING: Final = ("scenario", "batch", "next", "settings", "restart")
+"""Words of the footer that stand there only where memtop chose the training."""
+
 FOOTER: Final = (
     Foot("( )", "speed", "screen.speed(1)"),
     Foot("s", "scenario", "screen.pick_scenario"),

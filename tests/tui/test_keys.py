@@ -225,6 +225,17 @@ async def test_a_click_on_a_key_of_the_footer_works_like_the_key(make_app: AppMa
         assert calls(app) == [("pause",)]
 
 
+@pytest.mark.parametrize(("settings", "there"), [(True, True), (False, False)], ids=["a scenario", "a command"])
+async def test_the_footer_offers_what_this_training_has(make_app: AppMaker, settings: bool, there: bool) -> None:
+    """A key that can never work takes no room: one that chooses, of a command; one of a setting that is not there."""
+    app = make_app(mlp() if settings else mlp(choices=()))
+    async with app.run_test(size=(120, 40)):
+        last = text_of(app).splitlines()[39]
+        assert "checkpoint" not in last, "the perceptron has no such setting"
+        assert all((words in last) is there for words in ("s scenario", "- + batch", "o optimizer"))
+        assert all(words in last for words in ("x inside", "d deep look", "space pause", "l log", "v details"))
+
+
 async def test_a_target_that_never_started_is_said_and_does_not_end_the_app(make_app: AppMaker) -> None:
     class LaunchFailed(Exception):
         message, remedy = "torch is not installed for /usr/bin/python3", "pip install torch-memtop[torch]"

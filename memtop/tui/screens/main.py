@@ -17,7 +17,7 @@ from memtop.model.i18n import N_, _
 from memtop.model.records import Setting
 from memtop.model.snapshot import Banner, Choice, Phase, Snapshot
 from memtop.tui.draw.batch import batch_size
-from memtop.tui.keys import FOOTER, MAIN, RANKS
+from memtop.tui.keys import CHOOSING, FOOTER, MAIN, RANKS, Foot
 from memtop.tui.view import MOMENTS, Key, Pinned
 from memtop.tui.widgets.board import Board
 
@@ -102,9 +102,19 @@ class MainScreen(Screen[None]):
                 last=foot.last,
             )
             for foot in FOOTER
-            if (foot.words != "speed" or self.now.replay is not None)
-            and (foot.words not in RANKS or self.now.ranks is not None)
+            if self._is_offered(foot)
         )
+
+    def _is_offered(self, foot: Foot) -> bool:
+        """Whether the key can ever work here: what a training does not offer takes no room from what it does."""
+        if foot.words == "speed":
+            return self.now.replay is not None
+        if foot.words in RANKS:
+            return self.now.ranks is not None
+        if foot.words in CHOOSING:
+            return self._is_scenario()
+        name, parameters = _parsed(foot.action)[1:]
+        return name != "cycle" or self._choice(str(parameters[0])) is not None
 
     def _works(self, action: str) -> bool:
         space, name, parameters = _parsed(action)
@@ -178,7 +188,7 @@ class MainScreen(Screen[None]):
         self._restart(_("restarting"))
 
     def _restart(self, notice: str, scenario: str | None = None, settings: dict[str, Setting] | None = None) -> None:
-        self.memtop.tell(notice)
+        self.memtop.tell(notice, 2.5)
         self.memtop.session.restart(scenario=scenario, settings=settings)
         self.memtop.urge()
 
