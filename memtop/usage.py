@@ -32,6 +32,7 @@ def one_line(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         text = f"{error.message.rstrip('.')}. Did you mean {error.possibilities[0]!r}?"
     text = _DID_YOU_MEAN.sub(lambda found: f"; did you mean {found[2]}?", text).rstrip(".")
+    text = text.replace("is not a valid integer range", "is not a whole number")
     return text[:1].lower() + text[1:]
 
 

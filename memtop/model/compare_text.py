@@ -126,7 +126,9 @@ def percent(value: float | None) -> str:
     """A change in per cent with its sign; nothing where there is nothing to compare with."""
     if value is None:
         return ""
-    return f"{value:+.1f} %" if abs(value) < 1000 else f"{value:+,.0f} %"
+    if abs(value) < 1000:
+        return f"{value:+.1f} %"
+    return f"{value:+,.0f} %" if value < 10_000 else f"×{units.short(round(1 + value / 100)).replace(' ', '')}"
 
 
 def _pace(block: Sequence[tuple[int, Side]]) -> list[str]:

@@ -7,6 +7,7 @@ from signal import SIGINT, SIGTERM, Signals
 
 from memtop.model import leaks, oom_text, ranks_text
 from memtop.model.categories import TENSORS
+from memtop.model.colours import title
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
 from memtop.model.text import harmless, one_line
@@ -53,9 +54,10 @@ def _size_of(record: MemoryRecord | None) -> str:
     return size(tensors(record.bytes) if record else None)
 
 
-def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
-    """What to leave behind when a run is over: how it ended, where its memory was, where the log lies."""
-    found = [_outcome(snapshot, end)]
+def lines(snapshot: Snapshot, end: EndRecord | None, goes_on: bool = False) -> list[str]:
+    """What to leave behind when a run is over, or left to itself: how it ended, where its memory was, where the log
+    lies."""
+    found = [_outcome(snapshot, end, goes_on)]
     if snapshot.oom is not None:
         found += oom_text.lines(snapshot.oom)
     found += [f"{leaks.headline(leak)}; {leaks.remedy(leak)}" for leak in snapshot.leaks]
@@ -72,8 +74,8 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
     return found
 
 
-def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
-    parts = [f"{harmless(snapshot.title, 200)}: {how(end)}"]
+def _outcome(snapshot: Snapshot, end: EndRecord | None, goes_on: bool) -> str:
+    parts = [f"{harmless(snapshot.title, 200)}: {'still running' if goes_on else how(end)}"]
     if end is not None:
         parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
     if snapshot.steps_per_second is not None:
@@ -97,7 +99,7 @@ def how(end: EndRecord | None) -> str:
 
 def _highest(device: str, sizes: Mapping[str, int | None]) -> str:
     known = [(count, name) for name in TENSORS if (count := sizes.get(name))]
-    shares = ", ".join(f"{name} {size(count)}" for count, name in sorted(known, reverse=True))
+    shares = ", ".join(f"{title(name)} {size(count)}" for count, name in sorted(known, reverse=True))
     whole = sizes.get("tensors", tensors(sizes))
     return f"highest seen on {device}: {size(whole)} of tensors" + (f" ({shares})" if shares else "")
 

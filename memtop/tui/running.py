@@ -86,7 +86,8 @@ def _never_started(failure: Exception) -> int:
 def _leave_behind(session: Shown, end: EndRecord | None) -> None:
     """What was seen, in the scrollback."""
     with suppress(OSError):
-        print("\n".join([*words.lines(session.snapshot(), end), *_left_running(session, end)]), flush=True)
+        left = _left_running(session, end)
+        print("\n".join([*words.lines(session.snapshot(), end, bool(left)), *left]), flush=True)
 
 
 def _left_running(session: Shown, end: EndRecord | None) -> list[str]:

@@ -73,7 +73,7 @@ def real(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         (["--set", "optimizer"], "'optimizer' is not NAME=VALUE"),
         (["--set", "batch-size=8", "--batch-size", "9"], "batch_size is given twice"),
         (["--batch-size", "0"], "invalid value for '--batch-size': 0 is not in the range"),
-        (["--batch-size", "many"], "invalid value for '--batch-size': 'many' is not a valid integer"),
+        (["--batch-size", "many"], "invalid value for '--batch-size': 'many' is not a whole number"),
         (["--steps", "0"], "invalid value for '--steps'"),
         (["--duration", "nan"], "seconds must be at least 0.1"),
         (["--duration", "inf"], "seconds must be at least 0.1"),

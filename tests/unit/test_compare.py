@@ -124,3 +124,11 @@ def test_bad_input_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert says in err
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, ""), (-99.5, "-99.5 %"), (1498, "+1,498 %"), (1_876_172_750, "×18.8M")]
+)
+def test_a_change_finds_room_in_its_column(value: float | None, words: str) -> None:
+    assert compare_text.percent(value) == words
+    assert len(words) < 9

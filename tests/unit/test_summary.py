@@ -84,3 +84,7 @@ def test_ends() -> None:
     assert first(sample.end(exit_code=None, signal=11)) == "mlp-mnist: ended by signal 11"
     assert first(sample.end(exit_code=None)) == "mlp-mnist: exit status unknown"
     assert first(None) == "mlp-mnist: its end was not seen"
+
+
+def test_what_goes_on_is_not_told_as_lost() -> None:
+    assert summary.lines(snapshot(), None, goes_on=True)[0].startswith("mlp-mnist: still running")

@@ -195,7 +195,8 @@ def _model(snapshot: Snapshot, width: int, view: View) -> Row:
             ]
         ]
     if model.modules is not None:
-        parts += [[Segment(_("{modules:,} modules").format(modules=model.modules), palette["dim"])]]
+        words = _("1 module") if model.modules == 1 else _("{modules:,} modules").format(modules=model.modules)
+        parts += [[Segment(words, palette["dim"])]]
     return [Segment(left(_("model"), 9), palette["dim"]), *join(parts, width - 9, Segment(" · ", palette["faint"]))]
 
 

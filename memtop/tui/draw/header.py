@@ -41,7 +41,9 @@ def header(snapshot: Snapshot, width: int, view: View) -> Row:
     palette = view.palette
     end = recording(snapshot, palette, max(16, width // 5))
     brand = Segment(_(" memtop "), palette["brand"])
-    parts = _who(snapshot, palette) + (_pace(snapshot, palette, width >= 100) if _runs(snapshot) else [])
+    parts = _who(snapshot, palette, max(36, width // 2))
+    if _runs(snapshot):
+        parts += _pace(snapshot, palette, width >= 100)
     room = width - row_width(end) - 10
     if room < row_width(join(parts[:3], 999, Segment(" · "))):
         end, room = [], width - 9
@@ -52,7 +54,8 @@ def _runs(snapshot: Snapshot) -> bool:
     return snapshot.step is not None
 
 
-def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
+def _who(snapshot: Snapshot, palette: Palette, most: int) -> list[Row]:
+    """Who trains where, and the phase in at most so many cells."""
     device = snapshot.device
     gpu = next((gpu for gpu in snapshot.gpus if gpu.visible_as == device), None)
     where = f"{device} {harmless(gpu.name).removeprefix('NVIDIA ')}" if gpu and gpu.name else device
@@ -63,7 +66,7 @@ def _who(snapshot: Snapshot, palette: Palette) -> list[Row]:
     if snapshot.pending:
         parts += [[Segment(f" {cut(_(harmless(snapshot.pending)), 36)} ", palette["chip"])]]
     elif snapshot.phase in _CHIPS or snapshot.replay is not None:
-        words = cut(harmless(snapshot.phase_text) or snapshot.phase.value, 36)
+        words = cut(harmless(snapshot.phase_text) or snapshot.phase.value, most)
         parts += [[Segment(f" {words} ", palette[_CHIPS.get(snapshot.phase, "brand")])]]
     elif snapshot.phase is not Phase.TRAINING:
         parts += [[Segment(harmless(snapshot.phase_text or snapshot.phase.value), palette["warn"])]]

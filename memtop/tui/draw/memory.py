@@ -122,7 +122,7 @@ def _enlarged(snapshot: Snapshot, figures: Figures) -> tuple[int, list[Part]]:
 def _caption(figures: Figures, scale: int, width: int, view: View) -> Row:
     palette = view.palette
     share = 100 * (figures.tensors or 0) / (figures.total or 1)
-    words = f"{share:.2g} %" if share < 1 else f"{share:.1f} %"
+    words = "<0.01 %" if 0 < share < 0.01 else f"{share:.2g} %" if share < 1 else f"{share:.1f} %"
     items = [
         [Segment(_("tensors "), palette["dim"]), Segment(units.size(figures.tensors, view.unit), palette["strong"])],
         [
