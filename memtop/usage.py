@@ -216,7 +216,8 @@ def _write_examples(examples: Iterable[tuple[str, str]], formatter: click.HelpFo
 def _write_sections(params: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in params:
-        if (row := param.get_help_record(ctx)) is not None:
+        # Arguments stand in the first line of the help, options alone have words.
+        if isinstance(param, click.Option) and (row := param.get_help_record(ctx)) is not None:
             sections.setdefault(getattr(param, "section", "Other"), []).append(row)
     for title, rows in sections.items():
         with formatter.section(title):

@@ -16,9 +16,9 @@ _FROM_INSIDE: Final[dict[str, Any]] = {"steps": None, "overhead": 0.0, "trace_st
 @watching
 @click.argument("pid", type=click.IntRange(min=1))
 def command(*, pid: int, **given: Any) -> int:
-    """Any running process, from outside: memory of its tree, load, growth.
+    """Any running process, from outside: memory, load, growth.
 
-    Without categories, for memtop is not inside it. It ends when the process does.
+    Of its whole tree, and without categories, for memtop is not inside it. It ends when the process does.
     """
     from memtop.launcher.target import LaunchError
     from memtop.session import Options

@@ -27,9 +27,10 @@ GREW = 1
 )
 @click.argument("logs", nargs=-1, metavar="LOG LOG...", type=click.Path())
 def command(logs: tuple[str, ...], as_json: bool, fail_above: float | None) -> int:
-    """Runs side by side: bytes by category at their highest, throughput, loss, settings.
+    """Runs side by side: bytes by category, throughput, loss.
 
-    The first run is what the others are held against. A log of a session that was restarted holds several runs.
+    Bytes are those of each run at its highest. The first run is what the others are held against. A log of a session
+    that was restarted holds several runs.
     """
     from memtop.model import compare, compare_text
 

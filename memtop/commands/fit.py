@@ -89,13 +89,13 @@ class FitCommand(CommandWithWords):
     help="The first batch. [default: 16; 8 with --as; its own with --what-if]",
 )
 @option(
-    "--steps", section=HOW, metavar="N", type=click.IntRange(min=3), default=6, help="Steps of a trial. [default: 6]"
+    "--steps", section=HOW, metavar="N", type=_Whole(min=3), default=6, help="Steps of a trial. [default: 6]"
 )
 @option("--trials", section=END, metavar="N", type=click.IntRange(min=1), help="At most so many. [default: 20]")
 @option("--json", "as_json", section=OUT, is_flag=True, help="The answer and all trials as JSON on stdout.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
 def command(*, words: tuple[str, ...], **given: Any) -> int:
-    """The largest batch that fits, found and proved by short trial runs.
+    """The largest batch that fits, found and proved by trial runs.
 
     Each trial is a fresh process of a few steps. --what-if and --as estimate instead. The status is 0 where a batch
     fits, 1 where none does or a trial failed.

@@ -18,7 +18,7 @@ from memtop.usage import Number
     type=Number(0.01, 1000, unit="run seconds a second"),
     default=1.0,
     show_default=True,
-    help="How fast its time goes by; the keys < and > change it.",
+    help="How fast its time goes by; the keys ( and ) change it.",
 )
 @speaking
 @click.option("--once", is_flag=True, help="Print its last picture as text, then end.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--run", "number", metavar="N", type=click.IntRange(min=1), help="Which run of the log. [default: last]")
 @click.argument("log", metavar="LOG", type=click.Path())
 def command(log: str, output: str, chart: str | None, theme: Literal["light", "dark"], number: int | None) -> int:
-    """A log as one page that opens anywhere, offline; or its charts as pictures.
+    """A log as one page that opens offline; or its pictures.
 
     Needs pip install 'torch-memtop[report]'.
     """

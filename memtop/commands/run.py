@@ -25,7 +25,7 @@ from memtop.usage import CommandWithWords, Refused
 @watching
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND...")
 def command(*, words: tuple[str, ...], **given: Any) -> int:
-    """Your own training, unmodified: a script.py, -m module, or any command.
+    """Your own training, unmodified: a script, a module, a command.
 
     Everything after the command is the command's own.
     """
