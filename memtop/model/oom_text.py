@@ -21,7 +21,7 @@ def headline(told: Explanation) -> str:
     wanted = "" if told.asked is None else f": {size(told.asked)} more were wanted"
     left = "" if told.available is None or told.asked is None else f", {size(told.available)} were left"
     if told.available is not None and told.asked is not None and told.available >= told.asked:
-        left += " once it had given back what it had taken"
+        left += " afterwards"
     where = "" if told.place is None else f", at {told.place.rpartition('/')[2]}"
     caught = "; caught, the training went on" if told.caught else ""
     return f"out of memory on {told.device} in step {told.step:,}{wanted}{left}{where}{caught}"
