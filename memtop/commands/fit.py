@@ -88,9 +88,7 @@ class FitCommand(CommandWithWords):
     type=click.IntRange(min=1),
     help="The first batch. [default: 16; 8 with --as; its own with --what-if]",
 )
-@option(
-    "--steps", section=HOW, metavar="N", type=_Whole(min=3), default=6, help="Steps of a trial. [default: 6]"
-)
+@option("--steps", section=HOW, metavar="N", type=_Whole(min=3), default=6, help="Steps of a trial. [default: 6]")
 @option("--trials", section=END, metavar="N", type=click.IntRange(min=1), help="At most so many. [default: 20]")
 @option("--json", "as_json", section=OUT, is_flag=True, help="The answer and all trials as JSON on stdout.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
