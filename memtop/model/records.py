@@ -69,6 +69,11 @@ class ModelRecord(RecordBase):
     optimizers: list[str]
     """Class names, in the order seen."""
     inputs: list[InputTensor]
+    """One batch; of several in a step, the newest."""
+    micro_batches: int | None = None
+    """Batches that one step takes: more than one where gradients accumulate; `null` where none was seen."""
+    sequence: int | None = None
+    """Length of the samples where they are sequences; `null` where they are none, or nothing says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +121,9 @@ class StepRecord(RecordBase):
     samples_per_second: float | None
     loss: float | None
     """Loss at the last watched step."""
+    pass_end: int | None = None
+    """The step with which the running pass over the loader will end, by the loader's length and the batches it has
+    given; `null` where no loader says its length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

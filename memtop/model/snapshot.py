@@ -171,6 +171,13 @@ class Snapshot:
     """How many steps the target was told to make; `None` is until stopped."""
     eta: float | None
     """Seconds to go at the present rate."""
+    pass_eta: float | None = None
+    """Seconds to the end of the running pass over the loader at the present rate; `None` where no loader says its
+    length. How many passes a script will make is not known."""
+    skipped: int = 0
+    """Steps that a GradScaler has left out, so far: they count as no step."""
+    counting: tuple[str, ...] = ()
+    """How steps are counted, where it is not by an optimizer's, in the probe's words."""
     series: Mapping[str, tuple[int | None, ...]]
     """Bytes by category, one value a history slot, oldest first: the slot's maximum. Also `tensors`: their sum."""
     series_seconds: float

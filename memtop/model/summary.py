@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from signal import SIGINT, SIGTERM, Signals
 
-from memtop.model import leaks, oom_text, ranks_text
+from memtop.model import batches, leaks, oom_text, ranks_text
 from memtop.model.categories import TENSORS
-from memtop.model.colours import title
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
 from memtop.model.text import harmless, one_line
@@ -46,6 +45,8 @@ def _figures(snapshot: Snapshot, step: StepRecord) -> list[str]:
         parts.append(f"loss {step.loss:.4g}")
     if snapshot.eta is not None:
         parts.append(f"{duration(snapshot.eta)} to go")
+    elif total is None:
+        parts.append(batches.pass_words(step, snapshot.pass_eta))
     whose = "" if snapshot.ranks is None else f"{ranks_text.among(snapshot.ranks)} of {len(snapshot.ranks.cells)}"
     return [snapshot.title, whose, *parts]
 
@@ -54,10 +55,12 @@ def _size_of(record: MemoryRecord | None) -> str:
     return size(tensors(record.bytes) if record else None)
 
 
-def lines(snapshot: Snapshot, end: EndRecord | None, goes_on: bool = False) -> list[str]:
-    """What to leave behind when a run is over, or left to itself: how it ended, where its memory was, where the log
-    lies."""
-    found = [_outcome(snapshot, end, goes_on)]
+def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
+    """What to leave behind when a run is over: how it ended, where its memory was, where the log lies."""
+    found = [_outcome(snapshot, end)]
+    if snapshot.skipped:
+        found.append(f"{number(snapshot.skipped)} steps skipped by GradScaler: gradients that are not finite")
+    found += [harmless(words) for words in snapshot.counting]
     if snapshot.oom is not None:
         found += oom_text.lines(snapshot.oom)
     found += [f"{leaks.headline(leak)}; {leaks.remedy(leak)}" for leak in snapshot.leaks]
@@ -74,14 +77,14 @@ def lines(snapshot: Snapshot, end: EndRecord | None, goes_on: bool = False) -> l
     return found
 
 
-def _outcome(snapshot: Snapshot, end: EndRecord | None, goes_on: bool) -> str:
-    parts = [f"{harmless(snapshot.title, 200)}: {'still running' if goes_on else how(end)}"]
+def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
+    parts = [f"{harmless(snapshot.title, 200)}: {how(end)}"]
     if end is not None:
         parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
     if snapshot.steps_per_second is not None:
         parts.append(f"{rate(snapshot.steps_per_second)} step/s")
     if snapshot.step is not None and snapshot.step.batch_size is not None:
-        parts.append(f"batch {number(snapshot.step.batch_size)}")
+        parts.append(f"batch {batches.size(snapshot.step.batch_size, snapshot.model)}")
     if snapshot.samples_per_second is not None:
         parts.append(f"{rate(snapshot.samples_per_second)} samples/s")
     return ", ".join(parts)
@@ -99,7 +102,7 @@ def how(end: EndRecord | None) -> str:
 
 def _highest(device: str, sizes: Mapping[str, int | None]) -> str:
     known = [(count, name) for name in TENSORS if (count := sizes.get(name))]
-    shares = ", ".join(f"{title(name)} {size(count)}" for count, name in sorted(known, reverse=True))
+    shares = ", ".join(f"{name} {size(count)}" for count, name in sorted(known, reverse=True))
     whole = sizes.get("tensors", tensors(sizes))
     return f"highest seen on {device}: {size(whole)} of tensors" + (f" ({shares})" if shares else "")
 

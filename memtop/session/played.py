@@ -94,6 +94,8 @@ class Played(State):
                 self.marks.heard(record.t, record.data)
             except msgspec.ValidationError:
                 self.malformed += 1
+        elif record.rank == 0 and record.name in ("skipped", "steps"):
+            self.told(record)
         elif record.name in _GRAVE:
             self.around.problem = Banner(severity="error", text=record.message)
 

@@ -40,6 +40,8 @@ _WATCHED = 9
 _BEFORE_BACKWARD = ("data", "forward", "other")
 _NO_TREE: dict[str, Any] = dict.fromkeys(("tree_rss", "tree_pss", "tree_pss_t", "tree_processes", "pinned"))
 """What a sample says of a target that is gone."""
+_COUNTINGS = 4
+"""Ways of counting steps that are kept: a probe has two to tell of."""
 _MOMENTS = frozenset({"forward_end", "backward_end", "step_end", "peak"})
 _TIERS = frozenset({"counters", "graph", "saved", "deep"})
 
@@ -73,6 +75,10 @@ class State:
         """What the announced looks took so far."""
         self.taken: int | None = None
         """Deep looks so far."""
+        self.skipped = 0
+        """Steps that a GradScaler has left out."""
+        self.counting: list[str] = []
+        """How steps are counted, where it is not by an optimizer's."""
         self.looks = Looks()
         self.forecasts = forecasts or Forecasts()
         self.fed: BatchSample | None = None
@@ -138,8 +144,19 @@ class State:
                 self.malformed += 1
         if self.troubles.concerns(name):
             return self.troubles.heard(t, name, message)
-        data = harmless_data(message.data)
-        return [EventRecord(t=t, rank=message.rank, name=name, message=harmless(message.message), data=data)]
+        record = EventRecord(
+            t=t, rank=message.rank, name=name, message=harmless(message.message), data=harmless_data(message.data)
+        )
+        self.told(record)
+        return [record]
+
+    def told(self, event: EventRecord) -> None:
+        """An event that says how steps are counted, or left out."""
+        skipped = event.data.get("skipped")
+        if event.name == "skipped" and isinstance(skipped, int):
+            self.skipped = max(self.skipped, skipped)
+        elif event.name == "steps" and event.message not in self.counting and len(self.counting) < _COUNTINGS:
+            self.counting.append(event.message)
 
     def _part(self, t: float, message: wire.Modules | wire.Lines | wire.Trace) -> list[Record]:
         part = looks.part(t, message)
@@ -196,6 +213,8 @@ class State:
             modules=message.modules,
             optimizers=[harmless(one, 60) for one in message.optimizers],
             inputs=inputs,
+            micro_batches=message.micro_batches,
+            sequence=message.sequence,
         )
         self.forecasts.saw(inputs)
         return [self.model]
@@ -289,6 +308,7 @@ class State:
             batch_size=batch,
             samples_per_second=batch / seconds if batch is not None and seconds > 0 else None,
             loss=message.loss,
+            pass_end=message.pass_end,
         )
         if any(value is not None for value in message.phases.values()):
             self.phased = self.step

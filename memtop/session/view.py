@@ -10,6 +10,7 @@ from memtop.launcher.command import title
 from memtop.launcher.guest import Guest
 from memtop.launcher.manifests import Manifest, choices, data_source, load, resolve
 from memtop.model import units
+from memtop.model.batches import pass_seconds
 from memtop.model.i18n import _
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
@@ -99,6 +100,9 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         samples_per_second=rate * step.batch_size if rate and step and step.batch_size else None,
         total_steps=total_steps,
         eta=left / rate if left is not None and rate and state.phase is not Phase.ENDED else None,
+        pass_eta=None if state.phase is Phase.ENDED else pass_seconds(step, rate),
+        skipped=state.skipped,
+        counting=tuple(state.counting),
         series=history.series() if history else {},
         series_seconds=history.seconds if history else 0.5,
         loss_series=history.losses() if history else (),

@@ -102,6 +102,7 @@ def step(t: float = 3.0, number: int = 1, loss: float | None = 2.3, rank: int = 
         batch_size=64,
         samples_per_second=1280.0,
         loss=loss,
+        pass_end=938,
     )
 
 
@@ -228,6 +229,8 @@ def all_kinds() -> list[Record]:
         modules=4,
         optimizers=["Adam"],
         inputs=[InputTensor(shape=[64, 1, 28, 28], dtype="float32", bytes=200_704)],
+        micro_batches=1,
+        sequence=None,
     )
     process = DeviceProcess(pid=1, name=None, bytes=None, ours=True)
     device = DeviceRecord(t=1.5, device="cpu", utilization=12.5, per_core=[1.0, 2.0], processes=[process])

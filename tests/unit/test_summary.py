@@ -36,7 +36,7 @@ def test_before_the_first_step_it_says_what_it_waits_for() -> None:
 def test_a_pause_and_unknown_figures_are_said() -> None:
     paused = snapshot(phase=Phase.PAUSED, now=None, highest=None, steps_per_second=None, total_steps=None, eta=None)
     line = summary.progress(paused, 99)
-    assert line == "mlp-mnist  paused  step 20  tensors —, highest —  — step/s  loss 0.4123"
+    assert line == "mlp-mnist  paused  step 20  tensors —, highest —  — step/s  loss 0.4123  pass ends at step 938"
 
 
 def test_hostile_words_do_not_reach_the_terminal() -> None:

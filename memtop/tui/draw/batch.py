@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
-from memtop.model import units
+from memtop.model import batches, units
 from memtop.model.i18n import _
-from memtop.model.records import InputTensor, ModelRecord, StepRecord
+from memtop.model.records import InputTensor, StepRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.tui.draw import forecast
@@ -55,22 +55,18 @@ def batch_size(snapshot: Snapshot) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def input_bytes(model: ModelRecord | None) -> int | None:
-    """Bytes of one batch, labels included; `None` before one was seen."""
-    return sum(tensor.bytes for tensor in model.inputs) if model is not None and model.inputs else None
-
-
 def _title(snapshot: Snapshot, view: View) -> Row:
     size = batch_size(snapshot)
-    return [Segment(_("Batch "), view.palette["title"]), Segment(units.number(size), view.palette["strong"])]
+    words = batches.size(size, snapshot.model)
+    return [Segment(_("Batch "), view.palette["title"]), Segment(words, view.palette["strong"])]
 
 
 def _aside(snapshot: Snapshot, view: View) -> Row:
-    total, size = input_bytes(snapshot.model), batch_size(snapshot)
-    if total is None or not size:
+    each, size = batches.sample_bytes(batch_size(snapshot), snapshot.model), batch_size(snapshot)
+    if each is None or not size:
         return []
     words = _("{size} · {size2} a sample").format(
-        size=units.size(total, view.unit), size2=units.size(round(total / size), view.unit)
+        size=units.size(round(each * size), view.unit), size2=units.size(round(each), view.unit)
     )
     return [Segment(words, view.palette["text"])]
 
@@ -85,6 +81,8 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     phased = snapshot.phased or snapshot.step
     if phased is not None:
         found += [("phases", row) for row in _phases(phased, width, palette)]
+    if ends := batches.pass_words(snapshot.step, snapshot.pass_eta):
+        found.append(("pass", _pair("pass", ends.removeprefix("pass ").removeprefix("a pass "), palette)))
     found.append(("settings", _settings(snapshot, width, palette)))
     found.append(("model", _model(snapshot, width, view)))
     if any(loss is not None for loss in snapshot.loss_series):
@@ -104,6 +102,8 @@ def _inputs(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     if model is None or not model.inputs:
         return [_pair(_("inputs"), _("— not seen yet"), palette)]
     parts = [[Segment(shape(tensor), palette["text"])] for tensor in model.inputs[:4]]
+    if model.sequence is not None:
+        parts.append([Segment(f"sequences of {model.sequence:,}", palette["dim"])])
     if len(model.inputs) > 4:
         parts.append([Segment(_("{value} more").format(value=len(model.inputs) - 4), palette["dim"])])
     return [[Segment(left(_("inputs"), 9), palette["dim"]), *join(parts, width - 9, Segment(" + ", palette["faint"]))]]

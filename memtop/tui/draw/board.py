@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.segment import Segment
 
-from memtop.model import units
+from memtop.model import batches, units
 from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
@@ -118,14 +118,14 @@ def _narrow(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row
 
 def _batch_line(snapshot: Snapshot, width: int, view: View) -> Row:
     palette = view.palette
-    size, total = batch_panel.batch_size(snapshot), batch_panel.input_bytes(snapshot.model)
-    parts = [[Segment(left(_("batch"), 7), palette["dim"]), Segment(units.number(size), palette["strong"])]]
+    size = batch_panel.batch_size(snapshot)
+    each = batches.sample_bytes(size, snapshot.model)
+    words = batches.size(size, snapshot.model)
+    parts = [[Segment(left(_("batch"), 7), palette["dim"]), Segment(words, palette["strong"])]]
     if snapshot.forecast is not None:
         parts += forecast.answer(snapshot.forecast, view)[:2]
-    elif total is not None and size:
-        parts += [
-            [Segment(_("{size} a sample").format(size=units.size(round(total / size), view.unit)), palette["text"])]
-        ]
+    elif each is not None:
+        parts += [[Segment(_("{size} a sample").format(size=units.size(round(each), view.unit)), palette["text"])]]
     if snapshot.model is not None and snapshot.model.inputs:
         parts += [[Segment(batch_panel.shape(snapshot.model.inputs[0]), palette["text"])]]
     parts += [batch_panel.pace_parts(snapshot, palette)[0]]

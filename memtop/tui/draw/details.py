@@ -164,4 +164,8 @@ def _watching(snapshot: Snapshot, width: int, view: View) -> list[Row]:
         )
     else:
         parts.append(_(WAITING))
+    if snapshot.skipped:
+        words = _("{count:,} steps skipped by GradScaler: their gradients were not finite")
+        parts.append(words.format(count=snapshot.skipped))
+    parts += [harmless(words) for words in snapshot.counting]
     return [row for words in parts for row in _text(words, width, view)]

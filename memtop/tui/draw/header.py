@@ -80,12 +80,17 @@ def _pace(snapshot: Snapshot, palette: Palette, wide: bool) -> list[Row]:
     total = None if snapshot.total_steps is None else f"{snapshot.total_steps:,}"
     count = f"{step.step:,}".rjust(len(total) if total else 6)
     parts = [_item(_("step "), count + (f"/{total}" if total else ""), "", palette)]
+    if snapshot.skipped:
+        parts += [[Segment(_("{count:,} skipped").format(count=snapshot.skipped), palette["warn"])]]
     parts += [_item("", units.rate(snapshot.steps_per_second).rjust(4), _(" step/s"), palette)]
     if wide:
         parts += [_item("", units.rate(snapshot.samples_per_second).rjust(5), _(" samples/s"), palette)]
     parts += [_item(_("loss "), "—" if step.loss is None else f"{step.loss:.4g}".ljust(6), "", palette)]
     if snapshot.eta is not None and snapshot.phase is Phase.TRAINING:
         parts += [_item(_("ETA "), units.duration(snapshot.eta).rjust(6), "", palette)]
+    elif snapshot.total_steps is None and snapshot.pass_eta is not None and snapshot.phase is Phase.TRAINING:
+        end = "—" if step.pass_end is None else f"{step.pass_end:,}"
+        parts += [_item(_("pass ends at "), end, f", {units.duration(snapshot.pass_eta).rjust(6)}", palette)]
     return parts
 
 
