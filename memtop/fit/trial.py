@@ -12,6 +12,7 @@ from memtop.model.forecast import Affine
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record, StepRecord
 from memtop.model.snapshot import Snapshot
+from memtop.model.text import harmless
 from memtop.session import Options, Session
 
 Outcome = Literal["ran", "oom", "failed", "stopped"]
@@ -119,7 +120,7 @@ def watched(plan: Plan, batch: int | None, tick: Callable[[int], bool]) -> tuple
     finally:
         session.stop()
         session.close()
-    output = session.output_since(0)[1][-_LAST_LINES:]
+    output = [harmless(line) for line in session.output_since(0)[1][-_LAST_LINES:]]
     trial = _trial(batch or _batch(seen) or 0, seen, end, _outcome(seen, end, session.status, stopped), output)
     return trial, session.snapshot()
 

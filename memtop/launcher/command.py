@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import IO, Any, Final
 
 from memtop.launcher.relay import Inherited
 from memtop.launcher.target import LaunchError, Output
+from memtop.launcher.terminal import Terminal, set_size
 
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 _VALUED: Final = ("-W", "-X", "--check-hash-based-pycs")
@@ -92,10 +90,14 @@ class CommandTarget:
     def __init__(
         self, command: Sequence[str], env: Mapping[str, str], output: Output, size: tuple[int, int] | None = None
     ) -> None:
-        """Start it: with our own terminal, or (`capture`) on one of its own of `size`. Raises `LaunchError`."""
+        """Start it: with our own terminal, or (`capture`) on one of its own. Raises `LaunchError`.
+
+        `size` is (columns, lines) of a screen whose person can type; without one the command reads nothing.
+        """
         self.stdout: IO[bytes] | None = None
+        self._terminal: Terminal | None = None
         if output == "capture":
-            self._process, self.stdout = _on_a_terminal(command, env, size)
+            self._process, self.stdout, self._terminal = _on_a_terminal(command, env, size)
         else:
             self._process = _start(command, env, stdout=2 if output == "stderr" else None)
         self.pid = self._process.pid
@@ -119,8 +121,19 @@ class CommandTarget:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGTERM)
 
+    def type(self, text: str) -> str | None:
+        """Keys for the command's own terminal. Returns why they can't reach it, or `None`."""
+        return "the training has no terminal of its own" if self._terminal is None else self._terminal.type(text)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """The screen that shows the command's terminal has another size."""
+        if self._terminal is not None:
+            self._terminal.resize(columns, lines)
+
     def sweep(self) -> None:
         """What the command left running is the person's."""
+        if self._terminal is not None:
+            self._terminal.close()
 
 
 def _start(command: Sequence[str], env: Mapping[str, str], **how: Any) -> subprocess.Popen[bytes]:
@@ -136,8 +149,8 @@ def _start(command: Sequence[str], env: Mapping[str, str], **how: Any) -> subpro
 
 def _on_a_terminal(
     command: Sequence[str], env: Mapping[str, str], size: tuple[int, int] | None
-) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """The command with a terminal for its output, and a pipe from who keeps that terminal open.
+) -> tuple[subprocess.Popen[bytes], IO[bytes], Terminal]:
+    """The command on a terminal, a pipe from who keeps that terminal open, and our own hold on it.
 
     It is not its controlling terminal: that would send HUP to what the command leaves running behind it.
     """
@@ -154,19 +167,19 @@ def _on_a_terminal(
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         kept = subprocess.Popen(keeper, pass_fds=(master, write), start_new_session=True, cwd="/", **quiet)
         kept.returncode = 0  # Nobody waits for it: it may outlive us.
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": slave, "stderr": slave}
-        process = _start(command, env, start_new_session=True, **streams)
+        stdin = subprocess.DEVNULL if size is None else slave
+        process = _start(command, env, start_new_session=True, stdin=stdin, stdout=slave, stderr=slave)
+        terminal = Terminal(master, process.pid)
     except BaseException:
         os.close(read)
         raise
     finally:
         for number in (master, slave, write):
             os.close(number)
-    return process, os.fdopen(read, "rb", 0)
+    return process, os.fdopen(read, "rb", 0), terminal
 
 
 def _size(terminal: int, size: tuple[int, int] | None) -> None:
     """As wide as the screen that shows it."""
     with suppress(OSError, AttributeError):
-        columns, lines = size or os.get_terminal_size(sys.__stdout__.fileno())  # type: ignore[union-attr]
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        set_size(terminal, *(size or os.get_terminal_size(sys.__stdout__.fileno())))  # type: ignore[union-attr]

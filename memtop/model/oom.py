@@ -100,6 +100,8 @@ class Explanation:
     """Whether the kernel itself counts a kill."""
     caught: bool = False
     """The program went on."""
+    rank: int | None = None
+    """Which of several ranks ran out; `None` where there is one."""
     notes: tuple[str, ...] = ()
 
 

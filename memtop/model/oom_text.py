@@ -12,7 +12,11 @@ _TITLE = {"other_tensors": "other tensors", "optimizer_state": "optimizer state"
 
 
 def headline(told: Explanation) -> str:
-    """What happened, in one line."""
+    """What happened, in one line; of several ranks, to which."""
+    return ("" if told.rank is None else f"rank {told.rank}: ") + _headline(told)
+
+
+def _headline(told: Explanation) -> str:
     if told.killed:
         sure = (
             "the kernel's out-of-memory killer ended it" if told.certain else "killed (SIGKILL), memory was nearly full"

@@ -184,7 +184,10 @@ class Snapshot:
     """Seconds of one slot."""
     loss_series: tuple[float | None, ...]
     output: tuple[str, ...]
-    """The last lines of the target's stdout and stderr, made harmless: no control characters, long lines cut."""
+    """The last lines of the target's stdout and stderr, made harmless: of control characters nothing is left but
+    colours (SGR sequences, each line closed by a reset), long lines are cut."""
+    output_open: int = 0
+    """How many of these, at their end, may still change: prompts and progress bars."""
     output_lines: int
     """How many lines the target has printed in all."""
     silence: str = NOTHING_PRINTED
@@ -218,5 +221,7 @@ class Snapshot:
     end: EndRecord | None
     replay: float | None = None
     """Of a log that is played: run seconds a second. `None`: what is shown is live."""
+    early: tuple[int, ...] = ()
+    """Of several, the ranks that were gone before they reported a step, first to last."""
     ranks: RankStrip | None = None
     """All ranks beside each other, and which of them this snapshot is of; `None` where there is one."""

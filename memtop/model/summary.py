@@ -7,6 +7,7 @@ from signal import SIGINT, SIGTERM, Signals
 
 from memtop.model import batches, leaks, oom_text, ranks_text
 from memtop.model.categories import TENSORS
+from memtop.model.colours import title
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
 from memtop.model.snapshot import LogState, Phase, Snapshot
 from memtop.model.text import harmless, one_line
@@ -55,9 +56,10 @@ def _size_of(record: MemoryRecord | None) -> str:
     return size(tensors(record.bytes) if record else None)
 
 
-def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
-    """What to leave behind when a run is over: how it ended, where its memory was, where the log lies."""
-    found = [_outcome(snapshot, end)]
+def lines(snapshot: Snapshot, end: EndRecord | None, goes_on: bool = False) -> list[str]:
+    """What to leave behind when a run is over, or left to itself: how it ended, where its memory was, where the log
+    lies."""
+    found = [_outcome(snapshot, end, goes_on)]
     if snapshot.skipped:
         found.append(f"{number(snapshot.skipped)} steps skipped by GradScaler: gradients that are not finite")
     found += [harmless(words) for words in snapshot.counting]
@@ -70,6 +72,8 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
         found.append(snapshot.missing)
     if snapshot.ranks is not None:
         found += ranks_text.lines(snapshot.ranks)
+    if snapshot.early:
+        found.append(f"{ranks_text.named(snapshot.early)} gone before the first step, without a last word")
     if snapshot.deep is not None:
         whose = "" if snapshot.ranks is None else f"{ranks_text.among(snapshot.ranks)}: "
         found.append(whose + peak(snapshot.deep.peak))
@@ -77,8 +81,8 @@ def lines(snapshot: Snapshot, end: EndRecord | None) -> list[str]:
     return found
 
 
-def _outcome(snapshot: Snapshot, end: EndRecord | None) -> str:
-    parts = [f"{harmless(snapshot.title, 200)}: {how(end)}"]
+def _outcome(snapshot: Snapshot, end: EndRecord | None, goes_on: bool) -> str:
+    parts = [f"{harmless(snapshot.title, 200)}: {'still running' if goes_on else how(end)}"]
     if end is not None:
         parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
     if snapshot.steps_per_second is not None:
@@ -102,7 +106,7 @@ def how(end: EndRecord | None) -> str:
 
 def _highest(device: str, sizes: Mapping[str, int | None]) -> str:
     known = [(count, name) for name in TENSORS if (count := sizes.get(name))]
-    shares = ", ".join(f"{name} {size(count)}" for count, name in sorted(known, reverse=True))
+    shares = ", ".join(f"{title(name)} {size(count)}" for count, name in sorted(known, reverse=True))
     whole = sizes.get("tensors", tensors(sizes))
     return f"highest seen on {device}: {size(whole)} of tensors" + (f" ({shares})" if shares else "")
 

@@ -10,7 +10,7 @@ _ESCAPES: Final = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, DCS, SOS, PM, APC: titles, clipboards, images
     r"|\x1b[ -/]*[0-~]?"
 )
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 _DEEPEST: Final = 8
 """How far lists and mappings of a target's data may be nested."""
@@ -25,7 +25,7 @@ def harmless(text: str, limit: int = 2000) -> str:
     if "\r" in head:
         head = head.rsplit("\r", 1)[1]
     head = _ESCAPES.sub("", head[: limit * 4]).expandtabs(4)
-    head = _CONTROL.sub("", head)
+    head = CONTROL.sub("", head)
     return head if len(head) <= limit else head[: limit - 1] + "…"
 
 

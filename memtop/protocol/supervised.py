@@ -18,7 +18,20 @@ _HEAD: Final = struct.Struct(">I")
 _LARGEST: Final = 1 << 28
 """Bytes of one frame that are still believed."""
 
-Verb = Literal["about", "news", "start", "pause", "resume", "deep_look", "show_rank", "start_log", "stop_logs", "stop"]
+Verb = Literal[
+    "about",
+    "news",
+    "start",
+    "pause",
+    "resume",
+    "deep_look",
+    "show_rank",
+    "start_log",
+    "stop_logs",
+    "stop",
+    "type",
+    "resize",
+]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -29,6 +42,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of `start_log`, absolute."""
     rank: int | None = None
     """Of `show_rank`; `None`: whichever rank's peak is highest."""
+    text: str = ""
+    """Of `type`: keys for the command's terminal."""
+    size: tuple[int, int] = (0, 0)
+    """Of `resize`: columns and lines of the asker's screen."""
     seen: int = 0
     """Of `news`: the change last told of. An answer comes with the next one, or after a while without."""
     lines: int = 0

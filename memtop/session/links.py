@@ -30,6 +30,7 @@ class Listener(Protocol):
     def malformed(self, count: int) -> None: ...
     def printed(self, chunk: bytes) -> None: ...
     def lost(self, rank: int) -> None: ...
+    def left(self, pid: int) -> None: ...
     def ended(self, code: int) -> None: ...
     def tick(self) -> None: ...
 
@@ -161,10 +162,14 @@ class Links:
         self._selector.unregister(link)
         del self._splitters[link]
         link.close()
-        lost = self._voices.left(self._pids.pop(link, 0))
+        pid = self._pids.pop(link, 0)
+        silent = self._voices.rank_of(pid) is None and not self._voices.is_done(pid)
+        lost = self._voices.left(pid)
         self._mains = {rank: main for rank, main in self._mains.items() if main is not link}
         if lost is not None:
             self._listener.lost(lost)
+        elif silent:
+            self._listener.left(pid)
 
     def _output(self, pipe: Any) -> None:
         try:

@@ -41,6 +41,10 @@ class Ranks:
         """The rank of each process that has imported torch."""
         self._lost: dict[int, float] = {}
         """When a rank was lost, run seconds; one that reports again is not."""
+        self._left: set[int] = set()
+        """Processes whose connection ended without a last word."""
+        self._early: dict[int, float] = {}
+        """When a rank was gone that had reported nothing, run seconds."""
         self._chosen: int | None = None
         self._most = False
 
@@ -146,7 +150,18 @@ class Ranks:
         """A message of a rank's probe: the records it makes."""
         joined = self._meet(message)
         state = self._states[message.rank]
-        return [*joined, *state.heard(message)]
+        made = state.heard(message)
+        if self.several:
+            self._tell_failures()
+        return [*joined, *made]
+
+    def _tell_failures(self) -> None:
+        """A rank that ran out of memory is news on every screen: the first that did not catch it, else the newest."""
+        failed = [told for state in self._states.values() if (told := state.troubles.own) is not None]
+        for rank, state in self._states.items() if failed else ():
+            others = [told for told in failed if told.rank != rank]
+            fatal = min((told for told in others if not told.caught), key=lambda told: told.t, default=None)
+            state.troubles.elsewhere = fatal or max(others, key=lambda told: told.t, default=None)
 
     def _meet(self, message: wire.Message) -> list[Record]:
         rank, pid = message.rank, message.pid
@@ -156,12 +171,14 @@ class Ranks:
         if new:
             self._pids[rank] = pid
             self._lost.pop(rank, None)
+            self._early.pop(rank, None)
         if rank not in self._states:
             self._states[rank] = State(self._start_ns)
             self._give(rank, self._samples or list(self._states[0].devices.values()))
         if self.several:
             for each, state in self._states.items():
                 state.part = partial(own, pid=self._pids.get(each, pid if each == rank else None))
+                state.troubles.rank, state.early = each, self._early
         if not new or len(self._pids) < 2:
             return []
         text = f"rank {rank} reports: {len(self._pids)} so far"
@@ -190,6 +207,14 @@ class Ranks:
         if rank in self._states:
             self._states[rank].enter(Phase.LOST, t)
             self._lost[rank] = t
+
+    def left(self, pid: int, t: float) -> None:
+        """A process that spoke for no rank is gone without a last word. A rank whose processes all are is dead."""
+        self._left.add(pid)
+        rank = self._heard_of.get(pid)
+        of_it = [one for one, of in self._heard_of.items() if of == rank]
+        if rank is not None and rank not in self._pids and self._left.issuperset(of_it):
+            self._early[rank] = t
 
     def ended(self, t: float, code: int) -> EndRecord:
         """The target is gone with `code` (minus a signal's number): one end for all.

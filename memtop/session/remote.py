@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -137,11 +137,19 @@ class Remote:
 
     def start_log(self, path: str) -> str | None:
         """See `Session`."""
-        return self._do("start_log", os.path.abspath(path)).error  # noqa: PTH100  Not resolved: a link stays one.
+        return self._do("start_log", path=os.path.abspath(path)).error  # noqa: PTH100  Not resolved: a link stays one.
 
     def stop_logs(self) -> None:
         """See `Session`."""
         self._do("stop_logs")
+
+    def type(self, text: str) -> str | None:
+        """See `Session`."""
+        return self._do("type", text=text).error
+
+    def resize(self, columns: int, lines: int) -> None:
+        """See `Session`. Of several screens the one that changed last counts."""
+        self._do("resize", size=(columns, lines))
 
     def stop(self) -> None:
         """TERM to the command; the supervisor stays until it has ended."""
@@ -190,11 +198,11 @@ class Remote:
                     continue
             self._child = None
 
-    def _do(self, verb: Verb, path: str = "", rank: int | None = None) -> Done:
+    def _do(self, verb: Verb, **more: Any) -> Done:
         """A wish and its answer. A supervisor that is gone is said on the screen, once."""
         with self._acting:
             try:
-                send(self._links[1], Ask(verb=verb, path=path, rank=rank))
+                send(self._links[1], Ask(verb=verb, **more))
                 done = receive(self._links[1], msgspec.json.Decoder(Done))
             except OSError:
                 done = Done(error="the supervisor is gone", remedy="the training goes on by itself")

@@ -157,6 +157,13 @@ class Replay:
     def stop_logs(self) -> None:
         """None is written."""
 
+    def type(self, text: str) -> str | None:
+        """Nobody reads it."""
+        return "a log reads nothing"
+
+    def resize(self, columns: int, lines: int) -> None:
+        """A log has no terminal."""
+
     def stop(self) -> None:
         """Nothing runs."""
 

@@ -200,6 +200,19 @@ class Session:
         if isinstance(self._target, CommandTarget):
             self._target.send(number)
 
+    def type(self, text: str) -> str | None:
+        """Keys for the terminal that a command runs on: a line ends with a newline, Ctrl-C and Ctrl-D are themselves.
+
+        Returns why they can't reach it, or `None`.
+        """
+        target = self._target
+        return target.type(text) if isinstance(target, CommandTarget) else "this training reads nothing"
+
+    def resize(self, columns: int, lines: int) -> None:
+        """The screen has another size: the terminal that a command runs on follows."""
+        if isinstance(self._target, CommandTarget):
+            self._target.resize(columns, lines)
+
     def stop(self) -> None:
         """TERM to a command and to the processes of it that train. `wait` says when it has ended."""
         target = self._target
@@ -356,6 +369,13 @@ class Session:
         with self._lock:
             if self._state.end is None:
                 self._state.lost(rank, self._now())
+        self._notify()
+
+    def left(self, pid: int) -> None:
+        """The connection of a process that speaks for no rank ended without a last word."""
+        with self._lock:
+            if self._state.end is None:
+                self._state.left(pid, self._now())
         self._notify()
 
     def ended(self, code: int) -> None:

@@ -85,6 +85,8 @@ class State:
         """The newest batch that a look took samples of."""
         self.marks = Marks()
         self.troubles = Troubles(self)
+        self.early: Mapping[int, float] = {}
+        """Ranks, this one or another, that were gone before they reported a step: since when, run seconds."""
         self.malformed = 0
         self.part: Callable[[DeviceRecord | None], DeviceRecord | None] = lambda sample: sample
         """What of a sample is this rank's: all of it where there is one rank."""

@@ -142,6 +142,11 @@ class Supervisor:
             return Done()
         if ask.verb == "start_log":
             return Done(error=session.start_log(ask.path))
+        if ask.verb == "type":
+            return Done(error=session.type(ask.text))
+        if ask.verb == "resize":
+            session.resize(*ask.size)
+            return Done()
         getattr(session, ask.verb)()
         return Done()
 

@@ -38,6 +38,10 @@ class Troubles:
     def __init__(self, state: State) -> None:
         self._state = state
         self.ooms = Ooms()
+        self.rank: int | None = None
+        """Which of several ranks this is; `None` where there is one."""
+        self.elsewhere: Explanation | None = None
+        """Of several, another rank's failure."""
         self.leaks: dict[tuple[str, int], Leak] = {}
         """By file and line, those over included."""
         self.waits: Waits | None = None
@@ -104,7 +108,7 @@ class Troubles:
 
     def banner(self, device: str, t: float) -> Banner | None:
         """What needs action first, at run second `t`."""
-        told = self.ooms.newest
+        told = self.oom
         if told is not None and (not told.caught or t - told.t < _CAUGHT):
             severity = "warning" if told.caught else "error"
             return Banner(severity=severity, text=oom_text.headline(told), remedy=oom_text.advice(told))
@@ -120,6 +124,18 @@ class Troubles:
         if trend is not None and trend.warning is not None:
             return Banner(severity="warning", text=trend.warning.text, remedy=trend.warning.remedy)
         return None
+
+    @property
+    def own(self) -> Explanation | None:
+        """This rank's newest failure, with its rank where there are several."""
+        told = self.ooms.newest
+        return told if told is None or self.rank is None else replace(told, rank=self.rank)
+
+    @property
+    def oom(self) -> Explanation | None:
+        """The failure to be told: this rank's; another's where this one has none, or has caught its own."""
+        own, other = self.own, self.elsewhere
+        return other if own is None or (own.caught and other is not None and not other.caught) else own
 
     def live(self) -> list[Leak]:
         """Leaks that are not over, most bytes a step first."""
@@ -195,7 +211,7 @@ class Troubles:
 
 def _data(told: Explanation) -> dict[str, Any]:
     plain: Mapping[str, Any] = asdict(told)
-    return {name: value for name, value in plain.items() if name not in ("t", "caught")}
+    return {name: value for name, value in plain.items() if name not in ("t", "caught", "rank")}
 
 
 def _wait(row: leaks_wire.Wait) -> Wait:

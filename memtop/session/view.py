@@ -107,7 +107,8 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         series_seconds=history.seconds if history else 0.5,
         loss_series=history.losses() if history else (),
         output=around.output.tail(_TAIL),
-        output_lines=around.output.count,
+        output_open=around.output.open,
+        output_lines=around.output.count + around.output.open,
         silence=SILENCE if around.guest is not None else NOTHING_PRINTED,
         logs=around.logs,
         banner=_banner(state, around, t, device, strip),
@@ -116,7 +117,7 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         forecast=state.forecasts.newest(device),
         batch=state.fed,
         tracked=state.marks.kept(),
-        oom=state.troubles.ooms.newest,
+        oom=state.troubles.oom,
         leaks=tuple(state.troubles.live()),
         waits=state.troubles.waits,
         overhead_percent=state.overhead_percent,
@@ -124,6 +125,7 @@ def snapshot(state: State, around: Around, t: float, strip: RankStrip | None = N
         looks=state.taken,
         missing=around.missing(state, t),
         end=state.end,
+        early=tuple(sorted(state.early, key=state.early.__getitem__)),
         ranks=strip,
     )
 
@@ -219,8 +221,8 @@ def _banner(state: State, around: Around, t: float, device: str, strip: RankStri
         return around.problem
     trouble = state.troubles.banner(device, t)
     if state.end is not None and not around.stopped and (state.end.signal or state.end.exit_code):
-        fatal = state.troubles.ooms.newest is not None and not state.troubles.ooms.newest.caught
-        return trouble if fatal and trouble is not None else _failure(state.end, around, strip)
+        fatal = state.troubles.oom is not None and not state.troubles.oom.caught
+        return trouble if fatal and trouble is not None else _failure(state.end, around, _gone(state, strip))
     if trouble is not None and (failed is None or trouble.severity == "error"):
         return trouble
     if failed is not None:
@@ -229,26 +231,27 @@ def _banner(state: State, around: Around, t: float, device: str, strip: RankStri
     if missing is not None:
         remedy = REMEDY if around.blind else _("what is seen from outside goes on")
         return Banner(severity="information", text=missing, remedy=remedy)
-    if strip is not None and strip.lost and state.end is None:
-        return _lost_rank(strip)
+    if state.end is None and (gone := _gone(state, strip)):
+        remedy = _("the others wait for it in their next collective; the target's output may say why")
+        return Banner(severity="warning", text=gone, remedy=remedy)
     if state.phase is Phase.LOST and not around.stopped:
         return Banner(severity="warning", text=_("figures from inside have stopped: the probe's connection broke"))
     return None
 
 
-def _lost_rank(strip: RankStrip) -> Banner:
-    remedy = _("the others wait for it in their next collective; the target's output may say why")
-    return Banner(severity="warning", text=_first_lost(strip), remedy=remedy)
+def _gone(state: State, strip: RankStrip | None) -> str:
+    """Which rank was the first to die, of several; empty where none has, as far as is known."""
+    after = _("rank {rank} is gone after step {step:,} without a last word")
+    before = _("rank {rank} is gone before its first step without a last word")
+    dead = [(when, before.format(rank=rank)) for rank, when in state.early.items()]
+    dead += [(one.since, after.format(rank=one.rank, step=one.step)) for one in (strip.lost if strip else ())]
+    if not dead:
+        return ""
+    (_when, told), *others = sorted(dead)
+    return told + (_(", then {count} more").format(count=len(others)) if others else "")
 
 
-def _first_lost(strip: RankStrip) -> str:
-    first, *others = strip.lost
-    more = _(", then {count} more").format(count=len(others)) if others else ""
-    told = _("rank {rank} is gone after step {step:,} without a last word")
-    return told.format(rank=first.rank, step=first.step) + more
-
-
-def _failure(end: EndRecord, around: Around, strip: RankStrip | None) -> Banner:
+def _failure(end: EndRecord, around: Around, gone: str) -> Banner:
     """A target that failed: its last words, and what to do."""
     output, again = around.output, "" if around.command else _("r restarts")
     remedy = "; ".join(part for part in (again, _("its output holds the rest")) if part)
@@ -256,8 +259,8 @@ def _failure(end: EndRecord, around: Around, strip: RankStrip | None) -> Banner:
         advice = "; ".join(part for part in (_("see dmesg; a smaller batch needs less"), again) if part)
         text = _("the training was killed (SIGKILL): by somebody, or by the kernel because memory ran out")
         return Banner(severity="error", text=text, remedy=advice)
-    last = next((line for line in reversed(output.tail(40)) if line.strip()), "")
+    last = next((line for line in map(harmless, reversed(output.tail(40))) if line.strip()), "")
     text = _("the training {ended}").format(ended=how_it_ended(end)) + (f": {last}" if last else "")
-    if strip is not None and strip.lost:
-        text = f"{_first_lost(strip)}; {text}"
+    if gone:
+        text = f"{gone}; {text}"
     return Banner(severity="error", text=text, remedy=remedy)

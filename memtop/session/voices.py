@@ -30,6 +30,14 @@ class Voices:
             self.speakers[rank] = pid
         return pid == self.speakers.get(rank, pid)
 
+    def rank_of(self, pid: int) -> int | None:
+        """The rank that a process speaks for."""
+        return next((rank for rank, speaker in self.speakers.items() if speaker == pid), None)
+
+    def is_done(self, pid: int) -> bool:
+        """Whether a process has had its last word."""
+        return pid in self._done
+
     def left(self, pid: int) -> int | None:
         """The connection of `pid` has ended: the rank that is lost by that, or `None`.
 
@@ -37,7 +45,7 @@ class Voices:
         """
         if self._owned:
             return 0 if pid == self._root else None
-        rank = next((rank for rank, speaker in self.speakers.items() if speaker == pid), None)
+        rank = self.rank_of(pid)
         if rank is None:
             return None
         del self.speakers[rank]

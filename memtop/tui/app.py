@@ -10,8 +10,10 @@ from time import strftime
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
+from textual.events import Resize
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.timer import Timer
 
 from memtop.model.i18n import _
 from memtop.model.units import UNITS
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 HURRY_SECONDS = 2.0
 """How long after its start a run without figures of the device is drawn at every piece of news."""
+RESIZE_SECONDS = 0.2
+"""How long a window must keep its size before the training hears of it."""
 NOTICE_SECONDS = 8.0
 """How long a word to the person stays."""
 
@@ -64,6 +68,7 @@ class MemtopApp(App[int]):
         self.trying: Trying | None = None
         """What was tried on the what-if screen; `None` before it was opened."""
         self._bridge: Bridge | None = None
+        self._resizing: Timer | None = None
         self._teacher = Teacher(getattr(session, "on_record", None))
         self._view = View(ascii_only=ascii_only)
         self.animation_level = "none"
@@ -189,8 +194,23 @@ class MemtopApp(App[int]):
 
         self.push_screen(HelpScreen(self.screen.active_bindings))
 
+    @property
+    def reads(self) -> bool:
+        """Whether what is typed can reach the training."""
+        session = self.session
+        return session.is_command and not session.is_guest and session.snapshot().end is None
+
+    def on_resize(self, event: Resize) -> None:
+        """The training's terminal is as large as ours, once a person has let go of the window's edge."""
+        if self._resizing is not None:
+            self._resizing.stop()
+        self._resizing = self.set_timer(RESIZE_SECONDS, lambda: self.session.resize(*event.size))
+
     def action_leave(self) -> None:
         """Leave; the session is closed by who runs the app. A person's own training is ended on request alone."""
+        interrupt = getattr(self.screen, "interrupt", None)
+        if interrupt is not None and interrupt():
+            return
         shown = self.session.snapshot()
         session = self.session
         ours = session.is_command and not session.is_guest

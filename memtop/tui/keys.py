@@ -66,6 +66,7 @@ MAIN: Final[list[BindingType]] = [
     _key("right_parenthesis", "speed(1)", "faster", "replay.faster", "Play the log faster", ")"),
     _key("L", "lesson", "lesson", "view.lesson", "What to try, what should happen, and whether it did"),
     _key("e,O", "output", "output", "view.output", "All that the training has printed", "e"),
+    _key("a", "answer", "answer", "training.answer", "Type a line to the training's stdin: Ctrl-C and Ctrl-D, too"),
 ]
 """Keys of the main screen."""
 
@@ -130,6 +131,7 @@ FOOTER: Final = (
     Foot("P", "pin", "screen.pin"),
     Foot("i", "in-place", "screen.cycle('i')"),
     Foot("e", "output", "screen.output"),
+    Foot("a", "answer", "screen.answer"),
     Foot("[ ]", "next", "screen.next_scenario(1)"),
     Foot(",", "settings", "screen.settings"),
     Foot("u", "units", "app.units"),

@@ -502,6 +502,7 @@ class FakeSession:
         self.callbacks: list[Callable[[], None]] = []
         self.lines: list[str] = list(self.now.output)
         self.log_error: str | None = None
+        self.type_error: str | None = None
         self._fails = fails
 
     def start(self) -> None:
@@ -539,6 +540,13 @@ class FakeSession:
     def start_log(self, path: str) -> str | None:
         self.calls.append(("start_log", path))
         return self.log_error
+
+    def type(self, text: str) -> str | None:
+        self.calls.append(("type", text))
+        return self.type_error
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Every screen has a size."""
 
     def stop_logs(self) -> None:
         self.calls.append(("stop_logs",))

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from memtop.model import ranks_text
+from memtop.model import ranks_text, summary
 from memtop.model.categories import CPU
 from memtop.model.ranks import RankCell, RankStrip
 from memtop.model.records import DeviceProcess, DeviceRecord, EventRecord, MemoryRecord, RankEnd
 from memtop.model.snapshot import Phase
 from memtop.protocol import records as wire
+from memtop.session import view
 from memtop.session.ranks import Ranks
 from memtop.session.share import by_sight, merged
+from tests.unit.test_troubles import OOM
 
 START = 1_000_000_000
 COSTS = {"spent_ns": 1, "announced_ns": 0, "looks": 1}
@@ -249,3 +251,65 @@ def test_one_slow_step_says_nothing() -> None:
     found = ranks.strip()
     assert found is not None
     assert (found.cells[1].own, found.stragglers) == (0.6, (1,))
+
+
+def oom(rank: int, *, fatal: bool, t: int = 4) -> wire.Event:
+    data = OOM | {"device": "cuda:0", "fatal": fatal}
+    return wire.Event(t_ns=t * START, pid=100 + rank, rank=rank, name="oom", message="", data=data)
+
+
+def around() -> view.Around:
+    return view.Around(manifest=None, settings={}, command=("train.py",))
+
+
+def test_a_rank_that_is_not_shown_and_ran_out_of_memory_is_told() -> None:
+    ranks = both()
+    for message in (step(0), step(1), oom(1, fatal=True)):
+        ranks.heard(message)
+    shown = view.snapshot(ranks.shown, around(), 4.0, ranks.strip())
+    assert shown.ranks is not None
+    assert shown.ranks.shown == 0
+    assert shown.banner is not None
+    assert shown.banner.text.startswith("rank 1: out of memory on cuda:0 in step 6")
+    ended = ranks.ended(5.0, 1)
+    last = view.snapshot(ranks.shown, around(), 5.0, ranks.strip())
+    assert last.banner is not None
+    assert last.banner.text.startswith("rank 1: out of memory")
+    assert any(line.startswith("rank 1: out of memory") for line in summary.lines(last, ended))
+
+
+def test_a_failure_of_ones_own_that_was_caught_comes_after_anothers_that_was_not() -> None:
+    ranks = both()
+    for message in (step(0), step(1), oom(0, fatal=False), step(0, step=6), step(0, step=7)):
+        ranks.heard(message)
+    mine = ranks.shown.troubles.oom
+    assert mine is not None
+    assert (mine.rank, mine.caught) == (0, True)
+    ranks.heard(oom(1, fatal=True, t=5))
+    told = ranks.shown.troubles.oom
+    assert told is not None
+    assert (told.rank, told.caught) == (1, False)
+
+
+def test_a_rank_that_dies_before_its_first_report_is_told() -> None:
+    ranks = both()
+    ranks.heard(step(0))
+    ranks.left(101, 4.0)
+    shown = view.snapshot(ranks.shown, around(), 5.0, ranks.strip())
+    assert (shown.early, shown.ranks) == ((1,), None)
+    assert shown.banner is not None
+    assert shown.banner.text == "rank 1 is gone before its first step without a last word"
+    assert "rank 1 gone before the first step, without a last word" in summary.lines(shown, None)
+    ranks.heard(step(1, pid=102))  # its launcher has started another
+    assert view.snapshot(ranks.shown, around(), 6.0, ranks.strip()).banner is None
+
+
+def test_a_helper_that_leaves_is_no_rank_that_dies() -> None:
+    ranks = both()
+    ranks.heard(hello(55, 1))  # a loader's worker of rank 1
+    ranks.left(55, 4.0)
+    assert ranks.shown.early == {}
+    alone = Ranks(START)
+    alone.heard(hello(100, 0))
+    alone.left(100, 4.0)
+    assert alone.shown.early == {}

@@ -116,8 +116,9 @@ def test_a_progress_bar_is_its_last_state() -> None:
     assert output.tail(1) == ("2999 of 3000",), "it stands until something is written over it"
     output.feed(b"\r\ndone\r\n")
     assert (output.count, output.tail(3)) == (2, ("2999 of 3000", "done"))
-    output.feed(b"x" * 20_000 + b"\rlast\n")
+    output.feed(b"x" * 20_000 + b"\rlast\x1b[K\n")
     assert output.tail(1) == ("last",)
+    assert all(len(line) <= 2000 for line in output.since(0)[1])
 
 
 def test_the_keeper_reads_on_when_nobody_listens() -> None:

@@ -10,8 +10,9 @@ from memtop.model.categories import TENSORS
 from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
+from memtop.tui.draw.ansi import coloured
 from memtop.tui.draw.axis import axis_width, with_axis
-from memtop.tui.draw.cells import Row, cut
+from memtop.tui.draw.cells import Row
 from memtop.tui.draw.panel import panel
 from memtop.tui.draw.spark import area
 from memtop.tui.palette import Palette
@@ -50,7 +51,8 @@ def output(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]
     """The framed panel: the last lines of the target's stdout and stderr."""
     palette = view.palette
     count = _("1 line") if snapshot.output_lines == 1 else _("{count:,} lines").format(count=snapshot.output_lines)
-    body = [[Segment(cut(harmless(line), width - 4), palette["text"])] for line in snapshot.output[-(height - 2) :]]
+    newest = snapshot.output[-(height - 2) :]
+    body = [coloured(line, width - 4, palette["text"], palette.mono) for line in newest]
     if not body:
         body = [[Segment(_(snapshot.silence), palette["faint"])]]
     title = [Segment(_("Output "), palette["title"]), Segment(count, palette["dim"])]

@@ -145,6 +145,7 @@ class MainScreen(Screen[None]):
             "type_rank": lambda: self.now.ranks is not None,
             "worst_rank": lambda: self.now.ranks is not None,
             "restart": lambda: not self.memtop.session.is_command,
+            "answer": lambda: self.memtop.reads,
             "settings": self._is_scenario,
             "pick_scenario": self._is_scenario,
             "next_scenario": self._is_scenario,
@@ -356,8 +357,12 @@ class MainScreen(Screen[None]):
         """All that the target has printed."""
         self._open("output", "OutputScreen")
 
-    def _open(self, module: str, name: str) -> None:
+    def action_answer(self) -> None:
+        """The output, with a line to the training's stdin."""
+        self._open("output", "OutputScreen", answers=True)
+
+    def _open(self, module: str, name: str, **how: bool) -> None:
         from importlib import import_module
 
-        screen: Callable[[], Screen[None]] = getattr(import_module(f"memtop.tui.screens.{module}"), name)
-        self.app.push_screen(screen())
+        screen: Callable[..., Screen[None]] = getattr(import_module(f"memtop.tui.screens.{module}"), name)
+        self.app.push_screen(screen(**how))

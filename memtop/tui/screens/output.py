@@ -11,7 +11,8 @@ from textual.widgets import Input
 
 from memtop.model.i18n import _
 from memtop.model.text import harmless
-from memtop.tui.draw.cells import Row, cut
+from memtop.tui.draw.ansi import coloured
+from memtop.tui.draw.cells import Row
 from memtop.tui.screens.page import Page
 from memtop.tui.widgets.lines import Lines
 
@@ -19,34 +20,73 @@ KEPT = 20_000
 """Lines that the screen keeps; the session may keep fewer."""
 
 
+class Answer(Input):
+    """A line for the training's terminal, which echoes it: what is sent stands in the output."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "ctrl+d", "finish", "end of input", id="answer.end", tooltip="Tell who reads that nothing more will come"
+        ),
+    ]
+
+    async def action_submit(self) -> None:
+        """Send the line. What is typed right behind it begins an empty one."""
+        line, self.value = self.value, ""
+        self.post_message(self.Submitted(self, line))
+
+    def action_finish(self) -> None:
+        """Ctrl-D ends the input where nothing is typed, as it would in a terminal."""
+        if self.value:
+            self.action_delete_right()
+        else:
+            self.post_message(self.Submitted(self, "\x04"))
+
+
 class OutputScreen(Page):
-    """stdout and stderr of the target, harmless."""
+    """stdout and stderr of the target, harmless, and a line to its stdin."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e,O", "back", "back", id="screen.close", tooltip="Back to the main screen", key_display="e"),
+        Binding("a", "answer", "answer", id="output.answer", tooltip="Type a line to the training's stdin"),
         Binding("f,end", "follow", "follow", id="output.follow", tooltip="Go to the end and stay there"),
         Binding("slash", "search", "search", id="output.search", tooltip="Find words", key_display="/"),
         Binding("n", "found(1)", "next", id="output.next", tooltip="The next line with these words"),
         Binding("N", "found(-1)", "previous", id="output.previous", tooltip="The one before"),
     ]
     HINTS = (("esc", "back"), ("f", "follow"), ("/", "search"), ("n N", "next, previous"), ("?", "help"), ("q", "quit"))
+    _ANSWERS = (("enter", "send"), ("ctrl+d", "end of input"), ("ctrl+c", "interrupt the training"), ("esc", "done"))
     DEFAULT_CSS = """
     OutputScreen > Input { display: none; border: none; height: 1; padding: 0 1; }
-    OutputScreen.-asks > Input { display: block; }
+    OutputScreen.-asks > #find, OutputScreen.-answers > #answer { display: block; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answers: bool = False) -> None:
+        """`answers`: with the line to the training's stdin open."""
         super().__init__()
+        self._answers = answers
+        self._open: list[str] = []
         self._lines: list[str] = []
         self._first = 0
         self._seen = 0
         self._following = True
         self._wanted = ""
-        self._title = self._silence = ""
+        self._title = self._silence = self._ended = ""
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
-        yield Input(placeholder="find")
+        yield Input(placeholder="find", id="find", compact=True)
+        yield Answer(placeholder="to the training's stdin", id="answer", compact=True)
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        if self.has_class("-answers"):
+            return self._ANSWERS
+        reads = self.memtop.reads
+        return (*self.HINTS[:1], ("a", "answer"), *self.HINTS[1:]) if reads else self.HINTS
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A training that reads nothing is not answered."""
+        return self.memtop.reads if action == "answer" else True
 
     def title_row(self) -> Row:
         palette = self.memtop.view.palette
@@ -54,13 +94,16 @@ class OutputScreen(Page):
         words = _(" {seen:,} lines · {state}").format(seen=self._seen, state=state) + (
             _(" · finding {wanted!r}").format(wanted=self._wanted) if self._wanted else ""
         )
+        words += f" · {harmless(self._ended)}" if self._ended else ""
         title = Segment(f" {harmless(self._title)}", palette["strong"])
         return [Segment(_(" output "), palette["brand"]), title, Segment(words, palette["dim"])]
 
     def repaint(self) -> None:
         snapshot = self.memtop.session.snapshot()
         self._title, self._silence = snapshot.title, snapshot.silence
+        self._ended = "" if snapshot.end is None else snapshot.phase_text
         self._fetch()
+        self._open = list(snapshot.output[len(snapshot.output) - snapshot.output_open :])
         super().repaint()
 
     def _fetch(self) -> None:
@@ -69,19 +112,24 @@ class OutputScreen(Page):
             self._lines, self._seen = [], 0
             total, news = self.memtop.session.output_since(0)
         self._seen = total
-        self._lines = [*self._lines, *(harmless(line) for line in news)][-KEPT:]
+        self._lines = [*self._lines, *news][-KEPT:]
 
     def show(self, body: Lines, width: int) -> None:
         palette = self.memtop.view.palette
         text, hit = palette["text"], palette["warning"]
-        wanted = self._wanted.lower()
-        rows = [[Segment(cut(line, width), hit if wanted and wanted in line.lower() else text)] for line in self._lines]
+        wanted, plain = self._wanted.lower(), palette.mono
+        rows = []
+        for line in (*self._lines, *self._open):
+            found = bool(wanted) and wanted in harmless(line).lower()
+            rows.append(coloured(line, width, hit if found else text, plain or found))
         body.show(rows or [[Segment(self._silence, palette["faint"])]], follow=self._following)
 
     def on_mount(self) -> None:
         """Whoever scrolls up wants to read; whoever comes back to the end follows it again."""
         super().on_mount()
         self.watch(self.query_one("#body", Lines), "scroll_y", self._scrolled, init=False)
+        if self._answers:
+            self.call_after_refresh(self.action_answer)  # Page.on_mount, which comes after this, takes the focus.
 
     def _scrolled(self) -> None:
         following = self.query_one("#body", Lines).at_end
@@ -98,10 +146,32 @@ class OutputScreen(Page):
     def action_search(self) -> None:
         """Ask for words."""
         self.add_class("-asks")
-        self.query_one(Input).focus()
+        self.query_one("#find", Input).focus()
+
+    def action_answer(self) -> None:
+        """Open the line to the training's stdin; its echo stands at the end."""
+        self.add_class("-answers")
+        self.query_one(Answer).focus()
+        self.action_follow()
+
+    def interrupt(self) -> bool:
+        """Ctrl-C, while a line to the training is open, is the training's. Whether it was."""
+        if not self.has_class("-answers") or not self.memtop.reads:
+            return False
+        self._send("\x03")
+        return True
+
+    def _send(self, keys: str) -> None:
+        error = self.memtop.session.type(keys)
+        if error is not None:
+            self.memtop.tell(error)
+        self.memtop.urge()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Find them from the end backwards."""
+        """Send the line; or find words, from the end backwards."""
+        if isinstance(event.input, Answer):
+            self._send(event.value if event.value == "\x04" else event.value + "\n")
+            return
         self._wanted = event.value
         self._following = self._following and not event.value
         self.remove_class("-asks")
@@ -113,7 +183,7 @@ class OutputScreen(Page):
         """Scroll to the next line with the words."""
         body = self.query_one("#body", Lines)
         wanted = self._wanted.lower()
-        hits = [y for y, line in enumerate(self._lines) if wanted and wanted in line.lower()]
+        hits = [y for y, line in enumerate(self._lines) if wanted and wanted in harmless(line).lower()]
         if not hits:
             self.memtop.tell(
                 _("no line with {wanted!r}").format(wanted=self._wanted)
@@ -129,9 +199,9 @@ class OutputScreen(Page):
         self.repaint()
 
     def action_back(self) -> None:
-        """From the search to the text, from the text to the main screen."""
-        if self.has_class("-asks"):
-            self.remove_class("-asks")
+        """From a line that is typed to the text, from the text to the main screen."""
+        if self.has_class("-asks") or self.has_class("-answers"):
+            self.remove_class("-asks", "-answers")
             self.query_one("#body", Lines).focus()
         else:
             self.dismiss()
