@@ -95,15 +95,17 @@ class Attribution:
         """The step has ended. Optimizers that were seen for the first time in it have brought parameters."""
         self._claim(self._look.phase, self._parameters(), self._gradients(), self._state())
 
-    def forward_ended(self, roots: list[Any]) -> None:
-        """A backward begins at `roots`, the first of the step or a later one."""
+    def forward_ended(self, roots: list[Any], first: bool = True) -> None:
+        """A backward begins at `roots`, the `first` of the step or a later one."""
         look, ranks = self._look, self.ranks
         # What layers made in their first forward, and gradients of an earlier backward.
         self._claim(look.phase, self._parameters(), self._gradients())
         self._gather(look.phase)
         for one in graph.saved(roots, self._tracker.notes):
+            # The number in `loss / 8` becomes a tensor where no operator is seen: a later piece's is of that piece.
+            fresh = not first and not one.dim() and one.device.type == "cpu"
             for storage in storages(one):
-                self._rank(look.adopt(storage, one), ACTIVATIONS, 0)
+                self._rank(look.adopt(storage, one, FORWARD if fresh else HELD), ACTIVATIONS, 0)
         for number in look.alive():
             if number not in ranks and look.phase_of(number) == FORWARD:
                 ranks[number] = ACTIVATIONS

@@ -103,7 +103,7 @@ class DeepStep:
         look = self._look
         if first:
             self._moment("forward_end")
-        self._attribution.forward_ended(roots)
+        self._attribution.forward_ended(roots, first)
         self._outside.append((look.phase, look.places.edge))
         look.phase, look.places.edge = BACKWARD, look.places.line(frame)
 

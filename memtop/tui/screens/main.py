@@ -109,6 +109,8 @@ class MainScreen(Screen[None]):
         """Whether the key can ever work here: what a training does not offer takes no room from what it does."""
         if foot.words == "speed":
             return self.now.replay is not None
+        if foot.words == "answer":
+            return self.memtop.reads
         if foot.words in RANKS:
             return self.now.ranks is not None
         if foot.words in CHOOSING:

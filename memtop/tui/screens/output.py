@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.widgets import Input
 
 from memtop.model.i18n import _
@@ -29,10 +30,17 @@ class Answer(Input):
         ),
     ]
 
-    async def action_submit(self) -> None:
-        """Send the line. What is typed right behind it begins an empty one."""
-        line, self.value = self.value, ""
-        self.post_message(self.Submitted(self, line))
+    def on_key(self, event: Key) -> None:
+        """Enter and Ctrl-D act at once: a binding's action would come after what is typed, or pasted, behind it."""
+        if event.key == "enter":
+            line, self.value = self.value, ""
+            self.post_message(self.Submitted(self, line))
+        elif event.key == "ctrl+d":
+            self.action_finish()
+        else:
+            return
+        event.stop()
+        event.prevent_default()
 
     def action_finish(self) -> None:
         """Ctrl-D ends the input where nothing is typed, as it would in a terminal."""
