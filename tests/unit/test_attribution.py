@@ -113,6 +113,22 @@ def test_gradients_accumulated_over_two_backwards() -> None:
     assert seen.row("1")["activations"] == 4 * B * HIDDEN
 
 
+def test_the_first_of_eight_micro_batches_holds_what_one_alone_holds() -> None:
+    def held(pieces: int) -> int:
+        case = Case(mlp())
+
+        def step() -> None:
+            case.optimizer.zero_grad()
+            for _ in range(pieces):
+                (case.forward(case.driver.took(batch())) / pieces).backward()
+            case.optimizer.step()
+
+        step()
+        return case.driver.look(step).at("forward_end")["activations"]
+
+    assert held(8) == held(1)
+
+
 def test_sparse_gradients_are_indices_and_values() -> None:
     model = nn.Embedding(50, 6, sparse=True)
     case = Case(model, torch.optim.SparseAdam(model.parameters()), lambda x: model(torch.tensor([1, 4, 4])).mean())
