@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 from memtop.launcher.relay import Inherited
 from memtop.launcher.target import LaunchError, Output
-from memtop.launcher.terminal import Terminal, set_size
+from memtop.launcher.terminal import Terminal, inside, set_size
 
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 _VALUED: Final = ("-W", "-X", "--check-hash-based-pycs")
@@ -182,4 +182,4 @@ def _on_a_terminal(
 def _size(terminal: int, size: tuple[int, int] | None) -> None:
     """As wide as the screen that shows it."""
     with suppress(OSError, AttributeError):
-        set_size(terminal, *(size or os.get_terminal_size(sys.__stdout__.fileno())))  # type: ignore[union-attr]
+        set_size(terminal, *(inside(*size) if size else os.get_terminal_size(sys.__stdout__.fileno())))  # type: ignore[union-attr]

@@ -16,6 +16,8 @@ _LONGEST: Final = 4095
 """Bytes of a line that a terminal keeps for who reads it (`N_TTY_BUF_SIZE` less one)."""
 _PIECE: Final = 256
 """Bytes written at once: a terminal that says it has room has room for these."""
+_FRAME: Final = 3
+"""Columns of the screen that are beside the output: a space at each side, and the scrollbar."""
 _INTERRUPT: Final = "\x03"
 _ENDED: Final = "the training has ended"
 _FULL: Final = "its terminal is full: the training reads nothing"
@@ -49,11 +51,12 @@ class Terminal:
                 return _ENDED
 
     def resize(self, columns: int, lines: int) -> None:
-        """Be as large as the screen; who runs on it is told (WINCH), where that is a change."""
+        """Be as large as a screen's output; who runs on it is told (WINCH), where that is a change."""
         with self._lock, suppress(OSError):
-            if self._master < 0 or size_of(self._master) == (columns, lines):
+            size = inside(columns, lines)
+            if self._master < 0 or size_of(self._master) == size:
                 return
-            set_size(self._master, columns, lines)
+            set_size(self._master, *size)
             self._signal(signal.SIGWINCH)
 
     def close(self) -> None:
@@ -74,6 +77,11 @@ class Terminal:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._group, number)
+
+
+def inside(columns: int, lines: int) -> tuple[int, int]:
+    """(columns, lines) that a screen of this size has for output: a progress bar fills a row and no more."""
+    return max(1, columns - _FRAME), lines
 
 
 def set_size(terminal: int, columns: int, lines: int) -> None:

@@ -257,7 +257,7 @@ def test_the_screen_shows_it_on_a_terminal_and_stops_it_when_told(place: Place, 
         signal.pause()
     """
     with terminal(place, "run", *PYTHON, script(tmp_path, text), COLUMNS="120", LINES="40") as screen:
-        assert eventually(lambda: b"tty True 120" in plain(screen.seen)), plain(screen.seen)[-2000:]
+        assert eventually(lambda: b"tty True 117" in plain(screen.seen)), plain(screen.seen)[-2000:]
         screen.type(b"q")
         assert eventually(lambda: b"still runs" in screen.seen)
         screen.type(b"s")

@@ -88,7 +88,7 @@ def _pace(snapshot: Snapshot, palette: Palette, wide: bool) -> list[Row]:
     parts += [_item(_("loss "), "—" if step.loss is None else f"{step.loss:.4g}".ljust(6), "", palette)]
     if snapshot.eta is not None and snapshot.phase is Phase.TRAINING:
         parts += [_item(_("ETA "), units.duration(snapshot.eta).rjust(6), "", palette)]
-    elif snapshot.total_steps is None and snapshot.pass_eta is not None and snapshot.phase is Phase.TRAINING:
+    elif snapshot.total_steps is None and snapshot.pass_eta and snapshot.phase is Phase.TRAINING:
         end = "—" if step.pass_end is None else f"{step.pass_end:,}"
         parts += [_item(_("pass ends at "), end, f", {units.duration(snapshot.pass_eta).rjust(6)}", palette)]
     return parts
