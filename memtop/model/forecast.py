@@ -49,6 +49,44 @@ class Point:
     """What was forecast from another batch; `null` where there was none to forecast from."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quadratic:
+    """Bytes of one phase of a step as a function of the length of its sequences, at one batch size."""
+
+    phase: str
+    """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
+    fixed_bytes: int
+    """What stays, whatever the length; below 0 where something is a position shorter than the sequence."""
+    bytes_per_position: int
+    """What each position adds: a token, with all its samples."""
+    bytes_per_pair: int
+    """What each pair of positions adds: the scores of attention."""
+
+    def at(self, length: int) -> int:
+        """Bytes at this length."""
+        return self.fixed_bytes + self.bytes_per_position * length + self.bytes_per_pair * length * length
+
+
+def peak_of_length(curves: Iterable[Quadratic], length: int) -> int:
+    """The peak at this length, bytes; 0 for no functions."""
+    return max((curve.at(length) for curve in curves), default=0)
+
+
+def max_length(curves: Sequence[Quadratic], limit: int, margin: float = 0.0) -> int | None:
+    """The longest sequence whose peak, raised by `margin` (a share of it), is at most `limit` bytes.
+
+    0 where not even the shortest fits; `None` where nothing grows with the length, so that memory sets no bound.
+    """
+    room = int(limit / (1 + Fraction(margin).limit_denominator(10**9)))
+    if not curves or peak_of_length(curves, LARGEST) <= room:
+        return None
+    low, high = 0, LARGEST  # Bytes never fall as the length grows: what fits is found by halving.
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if peak_of_length(curves, middle) <= room else (low, middle)
+    return low
+
+
 def highest(lines: Iterable[Affine], batch: int) -> Affine | None:
     """The function that makes the peak at this batch size; `None` where there is none."""
     return max(lines, key=lambda line: line.at(batch), default=None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from memtop.model.forecast import Affine, Point
+from memtop.model.forecast import Affine, Point, Quadratic
 from memtop.model.record_base import RecordBase
 
 
@@ -43,3 +43,11 @@ class ForecastRecord(RecordBase):
     """Batch sizes whose peaks were measured, with what had been forecast for each, the smallest first."""
     basis: str
     """What it rests on, in words."""
+    length: int | None = None
+    """How long the sequences were that were looked at; `null` where the inputs are none."""
+    max_length: int | None = None
+    """The longest that fits at `batch_size` under the same limit and error; `null` where it can't be told what grows
+    with the length or nothing does, and where no limit is known; 0 where not even one position fits."""
+    lengths: list[Quadratic] = field(default_factory=list)
+    """Tensor bytes of each phase as functions of the length at `batch_size`; the peak is the highest of them. Empty
+    where it can't be told what grows with the length."""

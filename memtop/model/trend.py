@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memtop.model.units import number, size
@@ -29,6 +29,8 @@ class Seen:
     """Bytes of the batch."""
     free: int
     """Bytes that could still be had, the allocator's cache included."""
+    length: int | None = None
+    """Of the batch's sequences, or whatever its second dimension is; `None` where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +100,19 @@ class Trend:
         self._seen: deque[Seen] = deque(maxlen=_KEPT)
         self._largest = 0
         self._shape = ""
+        self._length: int | None = None
         self._calm = 0
         self.warning: Foretold | None = None
 
-    def add(self, seen: Seen, shape: str) -> Foretold | None:
-        """One more step, its inputs of `shape`; a warning where that is news."""
+    def add(
+        self, seen: Seen, shape: str, missing: Callable[[int], int | None] = lambda length: None
+    ) -> Foretold | None:
+        """One more step, its inputs of `shape`; a warning where that is news. `missing` forecasts the bytes that a
+        sequence so long is above the limit, 0 or less where it fits; `None` where there is no such forecast."""
         self._seen.append(seen)
         if seen.inputs >= self._largest:
-            self._largest, self._shape = seen.inputs, shape
-        found = self._find(seen)
+            self._largest, self._shape, self._length = seen.inputs, shape, seen.length
+        found = self._find(seen, missing)
         if found is not None:
             self._calm, before, self.warning = 0, self.warning, found
             return found if before is None or (before.steps is None) != (found.steps is None) else None
@@ -115,15 +121,22 @@ class Trend:
             self.warning = None
         return None
 
-    def _find(self, newest: Seen) -> Foretold | None:
+    def _find(self, newest: Seen, forecast: Callable[[int], int | None]) -> Foretold | None:
         known = list(self._seen)
         left = steps_left(known)
         if left is not None:
             rate = growth(known) or 0.0
             text = f"this will not fit in about {number(left)} steps: {size(round(rate))} more with every step"
             return Foretold(text=text, remedy=f"{size(newest.free)} are left; the lines say what is kept", steps=left)
+        advice = "cap the length, or use a smaller batch for long inputs"
+        above = None if self._length is None else forecast(self._length)
+        if above is not None:
+            if above <= 0:
+                return None
+            text = f"one more sequence of length {number(self._length)} will not fit: ~{size(above)} would be missing"
+            return Foretold(text=text, remedy=advice, steps=None)
         missing = larger_input(known, self._largest)
         if missing is None:
             return None
         text = f"one more input like the largest so far, {self._shape}, will not fit: {size(missing)} would be missing"
-        return Foretold(text=text, remedy="cap the length, or use a smaller batch for long inputs", steps=None)
+        return Foretold(text=text, remedy=advice, steps=None)

@@ -11,6 +11,8 @@ from .by_line import lines
 from .by_module import modules
 from .cuda_history import UNSEEN, Recorded
 from .cuda_lives import Mismatch
+from .curves import lengths
+from .lengths import Unknown, length_of
 from .look import Look
 from .places import module_names, text_of
 from .replay import Change, Course, changes, course, thinned
@@ -102,10 +104,27 @@ class Found:
             if not batch:
                 return {}
             growing = Growth(self, batch).births()
-            return {made.device: scaling(self, made, batch, growing) for made in self.courses}
+            return {
+                made.device: scaling(self, made, batch, growing) | self._lengths(made, batch) for made in self.courses
+            }
         except Exception as error:
             self.notes.add(f"no forecast: {type(error).__name__}: {error}")
             return {}
+
+    def _lengths(self, made: Course, batch: int) -> dict[str, Any]:
+        """What grows with the length of the sequences. Where that can't be told the forecast of batches stands."""
+        told: dict[str, Any] = {"length": None, "lengths": [], "length_unknown": None}
+        try:
+            told["length"] = length = length_of(self, batch)
+            if length is not None and not made.played:
+                told["lengths"] = lengths(self, made, batch, length)
+            elif length is not None:
+                told["length_unknown"] = "the device's own allocator was played"
+        except Unknown as why:
+            told["length_unknown"] = str(why)
+        except Exception as error:
+            self.notes.add(f"no forecast of lengths: {type(error).__name__}: {error}")
+        return told
 
     def _facts(self, made: Course) -> dict[str, Any]:
         return {"device": made.device, "step": self.step}

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-KEEPS, REDUCES, MULTIPLIES = range(3)
+KEEPS, REDUCES, MULTIPLIES, BATCHED = range(4)
 """What an operator may do to the batch dimension: nothing that needs a word here, reduce it, contract it in a matrix
-product."""
+product. A product of batches of matrices keeps it, but may make or contract the length of sequences."""
 _REDUCING = frozenset(
     f"aten::{name}"
     for name in (
@@ -19,6 +19,7 @@ _REDUCING = frozenset(
     )
 )
 _PRODUCTS = frozenset({"aten::mm", "aten::addmm"})
+_BATCHED = frozenset({"aten::bmm", "aten::baddbmm"})
 _folds: dict[Any, int] = {}
 _storage = torch._C.TensorBase.untyped_storage
 
@@ -35,6 +36,8 @@ class Origins:
         """By birth: the shape that its operator read, and the dimensions that it reduced."""
         self.products: dict[int, bool] = {}
         """By birth of a product of two matrices: whether it sums over the outermost dimension of both."""
+        self.inner: dict[int, tuple[bool, int]] = {}
+        """By birth of any product of matrices: that, and the size of the dimension it sums over."""
 
     def add(self, number: int, operator: Any, arguments: tuple[Any, ...]) -> None:
         """A birth, the operator that made it, and what that read. Storages that the look has not seen are left out."""
@@ -55,7 +58,10 @@ class Origins:
         if how == REDUCES and len(arguments) > 1:
             self.shrunk[number] = (arguments[0].shape, arguments[1])
         elif how == MULTIPLIES:
-            self.products[number] = contracts(*arguments[-2:])
+            self.products[number] = lost = contracts(*arguments[-2:])
+            self.inner[number] = lost, arguments[-2].shape[-1]
+        elif how == BATCHED:
+            self.inner[number] = sums_outer(*arguments[-2:]), arguments[-2].shape[-1]
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
         """(birth, what its operator read), in the order of the births."""
@@ -68,7 +74,9 @@ class Origins:
 def folding(operator: Any) -> int:
     """How an operator may lose a dimension of what it reads."""
     name = getattr(getattr(operator, "_schema", None), "name", "")
-    return REDUCES if name in _REDUCING else MULTIPLIES if name in _PRODUCTS else KEEPS
+    if name in _PRODUCTS or name in _BATCHED:
+        return MULTIPLIES if name in _PRODUCTS else BATCHED
+    return REDUCES if name in _REDUCING else KEEPS
 
 
 def contracts(left: Any, right: Any) -> bool:
@@ -76,4 +84,9 @@ def contracts(left: Any, right: Any) -> bool:
     so such a product has lost theirs. A sum over one element is none."""
     if left.dim() != 2 or right.dim() != 2 or left.shape[1] == 1:
         return False
-    return bool(left.stride(1) >= left.stride(0) and right.stride(0) >= right.stride(1))
+    return sums_outer(left, right)
+
+
+def sums_outer(left: Any, right: Any) -> bool:
+    """Whether the dimension that a product of matrices (or of batches of them) sums over is the outer one of both."""
+    return bool(left.stride(-1) >= left.stride(-2) and right.stride(-2) >= right.stride(-1))

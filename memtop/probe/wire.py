@@ -83,7 +83,8 @@ def trace(facts: Record) -> Record:
 
 
 def scaling(facts: Record) -> Record:
-    """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases."""
+    """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases, length, lengths,
+    length_unknown."""
     return _base("scaling") | facts
 
 

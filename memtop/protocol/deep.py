@@ -12,6 +12,9 @@ from memtop.protocol.base import Wire
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """Bytes, elements or a number of things: what a computer can hold."""
 
+Size = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""Bytes, or what is taken from them: one position less than the length is a fixed size below 0."""
+
 
 class Modules(Wire, frozen=True, kw_only=True, tag="modules"):
     """See `model.deep_records.ModulesRecord`."""
@@ -52,6 +55,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """[fixed bytes, bytes a sample] each, the least growth first."""
 
 
+class Curves(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of a step: its instants as functions of the length of the sequences, at the batch that was seen."""
+
+    phase: str
+    curves: list[Annotated[list[Size], msgspec.Meta(min_length=3, max_length=3)]]
+    """[fixed bytes, bytes a position, bytes a pair of positions] each, the highest at short lengths first."""
+
+
 class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     """What stays and what grows with the batch, as a deep look saw it. See `model.forecast`."""
 
@@ -67,6 +78,12 @@ class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     sample_shape: list[Count]
     """Of the first tensor that the loader yielded; empty where it is not known."""
     phases: list[Envelope]
+    length: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] | None = None
+    """Of the sequences; `None` where the inputs are none."""
+    lengths: list[Curves] = msgspec.field(default_factory=list)
+    """Empty where it can't be told what grows with the length."""
+    length_unknown: str | None = None
+    """Why not."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

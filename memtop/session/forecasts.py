@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
-from memtop.model.forecast import Affine, Point, error_bytes, error_of, highest, max_batch, peak_at
+from memtop.model.forecast import (
+    UNTAUGHT,
+    Affine,
+    Point,
+    Quadratic,
+    error_bytes,
+    error_of,
+    highest,
+    max_batch,
+    max_length,
+    peak_at,
+    peak_of_length,
+)
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
@@ -40,6 +52,11 @@ class _Look:
     batches: int
     rounding: int
     lines: tuple[Affine, ...]
+    length: int | None
+    curves: tuple[Quadratic, ...]
+    why_not: str
+    """Why there are no curves."""
+    peak: int
 
 
 @dataclass(slots=True)
@@ -76,6 +93,10 @@ class Forecasts:
         """By training and device."""
         self._seen: dict[str, Shape] = {}
         """By training, the largest sample of any batch."""
+        self._lengths: dict[tuple[str, str], dict[tuple[int, int], _Look]] = {}
+        """By training and device, then by batch size and length: the newest look at sequences."""
+        self._missed: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+        """Likewise what forecasts of a length from another one at the same batch were off by, as shares."""
 
     def begin(self, scenario: str | None, settings: Mapping[str, Setting]) -> None:
         """A target starts with these settings."""
@@ -101,7 +122,8 @@ class Forecasts:
         device, lines = one_line(message.device, 20), _lines(message)
         if not lines:
             return []
-        look = _Look(t, message.rank, message.step, message.batch_size, message.batches, message.rounding, lines)
+        look = _look(t, message, lines)
+        self._teach(device, look)
         shapes = self._known.setdefault((self._training, device), {})
         shapes.setdefault(tuple(message.sample_shape), _Known()).add(look, message.peak)
         made = self._made(t, device, now)
@@ -111,6 +133,27 @@ class Forecasts:
     def played(self, record: ForecastRecord) -> None:
         """A log's own word."""
         self._newest[self._training, record.device] = record
+
+    def _teach(self, device: str, look: _Look) -> None:
+        """A look at sequences: how far the forecast from the nearest other length at this batch was off."""
+        if look.length is None:
+            return
+        looks = self._lengths.setdefault((self._training, device), {})
+        others = [one for one in looks.values() if one.batch == look.batch and one.curves and one.length != look.length]
+        nearest = min(others, key=lambda one: abs((one.length or 0) - (look.length or 0)), default=None)
+        looks[look.batch, look.length] = look
+        predicted = 0 if nearest is None else peak_of_length(nearest.curves, look.length)
+        if predicted > 0:
+            missed = self._missed.setdefault((self._training, device), {})
+            missed[look.batch, look.length] = abs(look.peak / predicted - 1)
+
+    def missing(self, device: str, batch: int, length: int) -> int | None:
+        """Bytes by which a batch of sequences so long is forecast to be above the limit, below 0 where it fits. `None`
+        where that is not known, or for another batch."""
+        made = self.newest(device)
+        if made is None or not made.lengths or made.limit_bytes is None or batch != made.batch_size:
+            return None
+        return peak_of_length(made.lengths, length) - made.limit_bytes
 
     def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
         """A device was read: the limit may have moved. A record where the answer did."""
@@ -133,6 +176,8 @@ class Forecasts:
         most = None if limit is None else max_batch(look.lines, limit, error)
         at = look.batch if most is None else most
         line = highest(look.lines, at) or look.lines[0]
+        missed = self._missed.get((self._training, device), {}).values()
+        error_of_length = max(error, *missed) if missed else max(error, UNTAUGHT)
         return ForecastRecord(
             t=t,
             rank=look.rank,
@@ -148,7 +193,10 @@ class Forecasts:
             limit_bytes=limit,
             error_bytes=None if most is None else error_bytes(look.lines, at, error),
             points=points,
-            basis=_basis(known, shape, len(shapes), error) + self._larger(shape),
+            basis=_basis(known, shape, len(shapes), error) + _of_length(look, error_of_length) + self._larger(shape),
+            length=look.length,
+            max_length=None if limit is None else max_length(look.curves, limit, error_of_length),
+            lengths=list(look.curves),
         )
 
     def _larger(self, shape: Shape) -> str:
@@ -156,6 +204,36 @@ class Forecasts:
         if not shape or prod(seen) <= prod(shape):
             return ""
         return f"; samples of {'×'.join(map(str, seen))} were seen, too, which need more"
+
+
+def _look(t: float, message: wire.Scaling, lines: tuple[Affine, ...]) -> _Look:
+    curves = tuple(
+        Quadratic(phase=harmless(one.phase, 20), fixed_bytes=fixed, bytes_per_position=once, bytes_per_pair=twice)
+        for one in message.lengths
+        for fixed, once, twice in one.curves
+    )
+    return _Look(
+        t=t,
+        rank=message.rank,
+        step=message.step,
+        batch=message.batch_size,
+        batches=message.batches,
+        rounding=message.rounding,
+        lines=lines,
+        length=message.length,
+        curves=curves if message.length is not None else (),
+        why_not=one_line(message.length_unknown or "", 100),
+        peak=message.peak,
+    )
+
+
+def _of_length(look: _Look, error: float) -> str:
+    """What the answer for longer sequences rests on; nothing where the inputs are no sequences."""
+    if look.length is None:
+        return ""
+    if not look.curves:
+        return f"; other lengths than {look.length}: not known" + (f", {look.why_not}" if look.why_not else "")
+    return f"; other lengths from that at {look.length}, error ± {100 * error:.1f} %"
 
 
 def _lines(message: wire.Scaling) -> tuple[Affine, ...]:

@@ -81,15 +81,20 @@ class Troubles:
         free = record.bytes.get("free")
         if free is None:
             return []
+        model = self._state.model
+        given = model.inputs[0].shape if model is not None and model.inputs else []
         seen = Seen(
             step=record.step,
             held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
             inputs=record.bytes.get("inputs") or 0,
             free=free + (record.bytes.get("cached") or 0),
+            length=given[1] if len(given) > 1 else None,
         )
-        model = self._state.model
-        shape = "×".join(str(one) for one in model.inputs[0].shape) if model is not None and model.inputs else "?"
-        found = self.trends.setdefault(record.device, Trend()).add(seen, shape)
+
+        def missing(length: int) -> int | None:
+            return self._state.forecasts.missing(record.device, given[0], length)
+
+        found = self.trends.setdefault(record.device, Trend()).add(seen, "×".join(map(str, given)) or "?", missing)
         if found is None:
             return []
         data = {"device": record.device, "steps": found.steps, "remedy": found.remedy}

@@ -105,6 +105,9 @@ class Nobody:
         """Keep a record."""
         self.records.append(record)
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
     def command(self) -> None:
         """No command."""
 

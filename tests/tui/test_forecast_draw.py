@@ -65,6 +65,11 @@ def test_forecast_and_measurement_stand_side_by_side() -> None:
     assert len(said(sample.forecast(points=TAUGHT), 64)) == 1, "nothing was forecast for the first"
 
 
+def test_the_longest_sequence_has_a_line_where_it_is_known() -> None:
+    assert said(sample.forecast(length=256, max_length=4096))[1].strip() == "longest sequence ~ 4,096 at batch 64"
+    assert len(said(sample.forecast(length=256))) == 1
+
+
 def test_under_gradient_accumulation_a_batch_is_one_of_several() -> None:
     record = sample.forecast(points=TAUGHT, batches=4)
     first, second = said(record, 512)

@@ -214,6 +214,9 @@ def forecast(t: float = 2.6, step: int = 2, **changes: Any) -> ForecastRecord:
         "error_bytes": 10_630_860,
         "points": [Point(batch_size=64, measured_bytes=45_234_424)],
         "basis": "deep look at batch 64",
+        "length": None,
+        "max_length": None,
+        "lengths": [],
     }
     return ForecastRecord(t=t, step=step, **(fields | changes))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from memtop.model.categories import CPU
-from memtop.model.forecast import UNTAUGHT, error_bytes, peak_at
+from memtop.model.forecast import UNTAUGHT, error_bytes, peak_at, peak_of_length
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import DeviceRecord, InputTensor, MemoryRecord
 from memtop.protocol import records as wire
@@ -162,6 +162,55 @@ def test_a_state_passes_growth_on_and_refreshes_it_with_the_device() -> None:
     forecast = state.forecasts.newest("cpu")
     assert forecast is not None
     assert forecast.limit_bytes == GIB // 2 + 600, "what is free and what the tensors have"
+
+
+def sequences(length: int, peak: int, pair: int = 10, **changes: Any) -> Any:
+    """A look at sequences: 1,000,000 bytes, 5,000 more a position and some a pair of positions."""
+    from memtop.protocol.deep import Curves
+
+    curves = [Curves(phase="backward", curves=[[1_000_000, 5_000, pair]])]
+    return scaling(peak=peak, sample_shape=[length], length=length, lengths=curves, **changes)
+
+
+def test_the_longest_sequence_is_within_the_limit_and_the_error() -> None:
+    made = heard(started(), sequences(100, 1_600_000), device())
+    most = made.max_length
+    assert most is not None
+    assert peak_of_length(made.lengths, most) * (1 + UNTAUGHT) <= GIB
+    assert peak_of_length(made.lengths, most + 1) * (1 + UNTAUGHT) > GIB
+    assert "other lengths from that at 100, error ± 2.0 %" in made.basis
+
+
+def test_a_second_length_teaches_the_error() -> None:
+    known = started()
+    first = heard(known, sequences(100, 1_600_000), device())
+    foretold = peak_of_length(first.lengths, 200)
+    made = heard(known, sequences(200, round(foretold * 1.1)), device())
+    assert made.length == 200
+    assert "error ± 10.0 %" in made.basis
+    assert made.max_length is not None
+    assert first.max_length is not None
+    assert made.max_length < first.max_length
+    assert peak_of_length(made.lengths, made.max_length) * 1.1 <= GIB
+
+
+def test_where_lengths_are_not_known_the_record_says_why_and_has_no_answer() -> None:
+    told = scaling(sample_shape=[100], length=100, length_unknown="convolutions\x1b take positions away")
+    made = heard(started(), told, device())
+    assert (made.length, made.max_length, made.lengths) == (100, None, [])
+    assert "other lengths than 100: not known, convolutions" in made.basis
+    assert "\x1b" not in made.basis
+    assert made.max_batch_size is not None
+    assert heard(started(), scaling(), device()).length is None
+
+
+def test_what_is_missing_for_a_length_is_known_for_the_batch_that_was_looked_at() -> None:
+    known = started()
+    heard(known, sequences(100, 1_600_000), device(total=10_000_000))
+    assert known.missing("cpu", 64, 100) == 1_600_000 - 10_000_000
+    assert known.missing("cpu", 64, 1_000) == 16_000_000 - 10_000_000
+    assert known.missing("cpu", 32, 1_000) is None
+    assert known.missing("cuda:0", 64, 1_000) is None
 
 
 def replace_time(message: Any, seconds: int) -> Any:

@@ -46,3 +46,23 @@ def test_a_warning_is_news_once_and_goes_when_it_has_been_calm() -> None:
     calm = [trend.add(Seen(step=1000 + n, held=100, inputs=10, free=FREE), "8x128") for n in range(3)]
     assert calm == [None] * 3
     assert trend.warning is None
+
+
+def long(step: int, length: int, free: int = FREE) -> Seen:
+    return Seen(step=step, held=100 + length, inputs=length, free=free, length=length)
+
+
+def test_a_forecast_of_the_length_says_whether_the_longest_will_fit_again() -> None:
+    trend = Trend()
+    assert trend.add(long(1, 512), "8×512", lambda length: 5_000_000 * (length == 512)) is not None
+    assert trend.warning is not None
+    assert trend.warning.text == "one more sequence of length 512 will not fit: ~4.77 MiB would be missing"
+    fitting = Trend()
+    for step, length in enumerate((16, 512, 24, 32, 16)):
+        assert fitting.add(long(step, length, free=1), f"8×{length}", lambda length: -1) is None
+    learnt = Trend()
+    told = [
+        learnt.add(long(step, length, free=1), f"8×{length}", lambda length: None)
+        for step, length in enumerate((16, 512, 24, 128, 16))
+    ]
+    assert any(one is not None and "input like the largest so far, 8×512" in one.text for one in told)

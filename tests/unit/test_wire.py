@@ -48,6 +48,9 @@ BUILT: dict[str, dict[str, Any]] = {
             "rounding": 0,
             "sample_shape": [3, 32, 32],
             "phases": [{"phase": "backward", "lines": [[1_455_864, 684_040]]}],
+            "length": 256,
+            "lengths": [{"phase": "backward", "curves": [[-4_096, 684_040, 2_048]]}],
+            "length_unknown": None,
         }
     ),
     "batch": wire.batch({"step": 2, "tensors": [], "picture": None}),

@@ -46,9 +46,20 @@ def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> 
     palette, separator = view.palette, Segment(" · ", view.palette["faint"])
     first = join(answer(record, view), width - 9, separator)
     found = [("fits", [Segment(_("forecast "), palette["dim"]), *first])]
+    if record.max_length is not None:
+        found.append(("length", [Segment("         ", palette["dim"]), *_length(record, palette)]))
     if (beside := _beside(record, batch, view)) is not None:
         found.append(("beside", [Segment("         ", palette["dim"]), *join(beside, width - 9, separator)]))
     return found
+
+
+def _length(record: ForecastRecord, palette: Palette) -> Row:
+    """`longest sequence ~ 2,048 at batch 8`."""
+    return [
+        Segment(_("longest sequence ~ "), palette["dim"]),
+        Segment(units.number(record.max_length), palette["strong"]),
+        Segment(_(" at batch {batch:,}").format(batch=record.batch_size), palette["dim"]),
+    ]
 
 
 def _beside(record: ForecastRecord, batch: int | None, view: View) -> list[Row] | None:
