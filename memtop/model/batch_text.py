@@ -6,9 +6,19 @@ import math
 
 from memtop.model import units
 from memtop.model.batch import BatchSample, BatchTensor
+from memtop.model.i18n import N_, _
 
 _KINDS = ("image", "tokens", "table")
 _LETTERS = {"CHW": "(N, C, H, W)", "HWC": "(N, H, W, C)", "HW": "(N, H, W)", "flat": "(N, C·H·W)"}
+UNREAD = (
+    N_("it is inside a transformation of functions"),
+    N_("it is not dense"),
+    N_("it is a tensor of a kind of its own"),
+    N_("a CUDA graph is being captured"),
+    N_("one sample of it is more than is copied from a device"),
+    N_("it has gaps: a copy would take memory on the device"),
+)
+"""Reasons of the probe for values that were not read. It gives others too, which have names in them."""
 
 
 def main_tensor(sample: BatchSample) -> int | None:
@@ -72,7 +82,7 @@ def letters(tensor: BatchTensor) -> str:
     """What the dimensions are, as far as that can be guessed."""
     if tensor.layout is not None:
         return _LETTERS[tensor.layout]
-    return {"tokens": "(N, T)", "table": "(N, columns)", "labels": "(N,)"}.get(tensor.kind, "")
+    return {"tokens": "(N, T)", "table": _("(N, columns)"), "labels": "(N,)"}.get(tensor.kind, "")
 
 
 def channels(tensor: BatchTensor, drawn: int) -> str:
@@ -80,10 +90,10 @@ def channels(tensor: BatchTensor, drawn: int) -> str:
     if tensor.layout in ("CHW", "HWC"):
         given = tensor.shape[1 if tensor.layout == "CHW" else 3]
         if given == 4:
-            return "colour and a fourth channel, which is not drawn"
+            return _("colour and a fourth channel, which is not drawn")
         if given not in (1, 3):
-            return f"{given} channels, of which the first is drawn"
-    return "colour" if drawn == 3 else "grayscale"
+            return _("{given} channels, of which the first is drawn").format(given=given)
+    return _("colour") if drawn == 3 else _("grayscale")
 
 
 def value(given: float | None) -> str:
@@ -99,20 +109,26 @@ def span(tensor: BatchTensor) -> str:
     """`0 to 255`; unknown where nothing was looked at."""
     if tensor.low is None or tensor.high is None:
         return units.UNKNOWN
-    return f"{value(tensor.low)} to {value(tensor.high)}"
+    return _("{low} to {high}").format(low=value(tensor.low), high=value(tensor.high))
 
 
 def on_the_way(loaded: BatchTensor, entered: BatchTensor | None) -> str:
     """What happens to the values between loader and model."""
     if entered is None:
-        return "what reaches the model was not seen"
+        return _("what reaches the model was not seen")
     changes = []
     if entered.dtype != loaded.dtype:
-        changes.append(f"{loaded.dtype} becomes {entered.dtype}")
+        changes.append(_becomes(loaded.dtype, entered.dtype))
     if entered.shape != loaded.shape:
-        changes.append(f"{shape(loaded)} becomes {shape(entered)}")
+        changes.append(_becomes(shape(loaded), shape(entered)))
     if entered.device != loaded.device:
-        changes.append(f"{loaded.device} becomes {entered.device}")
+        changes.append(_becomes(loaded.device, entered.device))
     if loaded.low is not None and entered.low is not None and span(entered) != span(loaded):
-        changes.append(f"{span(loaded)} becomes {span(entered)}")
-    return "on the way to the model: " + ", ".join(changes) if changes else "reaches the model as loaded"
+        changes.append(_becomes(span(loaded), span(entered)))
+    if not changes:
+        return _("reaches the model as loaded")
+    return _("on the way to the model: {changes}").format(changes=_(", ").join(changes))
+
+
+def _becomes(before: str, after: str) -> str:
+    return _("{before} becomes {after}").format(before=before, after=after)

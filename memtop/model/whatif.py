@@ -11,18 +11,26 @@ from dataclasses import dataclass
 from typing import Final
 
 from memtop.model import whatif_layers as layers
+from memtop.model.i18n import N_, _
 from memtop.model.whatif_facts import GROWING, PASSING, Facts, Point
 
 Change = Callable[[Point], dict[str, float]]
 """What a point's bytes by category would be."""
 
-STATES: Final = {"SGD": 0.0, "SGD with momentum": 1.0, "Adam": 2.0, "AdamW": 2.0, "8-bit Adam": (2 + 2 * 4 / 256) / 4}
+STATES: Final = {
+    "SGD": 0.0,
+    N_("SGD with momentum"): 1.0,
+    "Adam": 2.0,
+    "AdamW": 2.0,
+    N_("8-bit Adam"): (2 + 2 * 4 / 256) / 4,
+}
 """Bytes of state for each byte of float32 parameters. In 8 bits: two bytes an element, and two float32 scales for each
 block of 256 (bitsandbytes; tensors of fewer than 4,096 elements keep 32 bits there)."""
 _LISTS: Final = ("Adam", "AdamW")
 """Optimizers that make something on the way: a copy of all that is trained on the `foreach` road, which CUDA has, or
 two of one tensor after another; as measured where one of them is in use."""
-ACCUMULATE: Final = (2, 4)
+PARTS: Final = {2: N_("2 accumulated parts"), 4: N_("4 accumulated parts")}
+"""Lines of accumulation, by the parts that a batch is run in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +55,11 @@ class Line:
 
 def whatif(facts: Facts) -> tuple[Line, ...]:
     """All changes that can be told from these facts, how things are first."""
-    lines = [_line(facts, "as it is", _unchanged, "measured", now=True)]
+    lines = [_line(facts, N_("as it is"), _unchanged, _("measured"), now=True)]
     lines += [_optimizer(facts, name) for name in STATES if not _is(facts, name)]
     lines += [_autocast(facts), _pure(facts)]
     lines += [line for line in (_checkpoint(facts), _inplace(facts), _half_side(facts)) if line is not None]
-    lines += [_accumulate(facts, parts) for parts in ACCUMULATE if parts <= facts.batch]
+    lines += [_accumulate(facts, parts) for parts in PARTS if parts <= facts.batch]
     return tuple(lines)
 
 
@@ -123,9 +131,9 @@ def _optimizer(facts: Facts, name: str) -> Line:
             changed["temporaries"] = temporaries
         return changed
 
-    return _line(
-        facts, name, change, f"{STATES[name]:.3g} × {facts.trainable:,} B of state, {temporaries:,} B in its step"
-    )
+    words = _("{factor:.3g} × {trainable:,} B of state, {temporaries:,} B in its step")
+    rests = words.format(factor=STATES[name], trainable=facts.trainable, temporaries=temporaries)
+    return _line(facts, name, change, rests)
 
 
 # -- precision ---------------------------------------------------------------------------------------------------------
@@ -152,9 +160,8 @@ def _autocast(facts: Facts) -> Line:
             changed["temporaries"] = max(share * point.bytes["temporaries"], whole)
         return changed
 
-    return _line(
-        facts, "bf16 autocast", change, f"activations by layer in two bytes, {copies:,} B of cast weights kept"
-    )
+    rests = _("activations by layer in two bytes, {copies:,} B of cast weights kept").format(copies=copies)
+    return _line(facts, N_("bf16 autocast"), change, rests)
 
 
 def _pure(facts: Facts) -> Line:
@@ -169,9 +176,8 @@ def _pure(facts: Facts) -> Line:
             changed["temporaries"] = point.bytes["temporaries"] * share
         return changed
 
-    return _line(
-        facts, "pure bf16", change, "weights, gradients, state and activations in two bytes; integers as they are"
-    )
+    rests = _("weights, gradients, state and activations in two bytes; integers as they are")
+    return _line(facts, N_("pure bf16"), change, rests)
 
 
 # -- activations -------------------------------------------------------------------------------------------------------
@@ -196,8 +202,10 @@ def _checkpoint(facts: Facts) -> Line | None:
             changed["temporaries"] += passing[index]
         return changed
 
-    rests = f"{found.count} segments of {found.layers} layers of {found.parent or 'the model'}"
-    return _line(facts, "checkpointing", change, f"{rests}, {sum(found.boundaries):,} B kept between them")
+    rests = _("{count} segments of {layers} layers of {parent}, {kept:,} B kept between them").format(
+        count=found.count, layers=found.layers, parent=found.parent or _("the model"), kept=sum(found.boundaries)
+    )
+    return _line(facts, N_("checkpointing"), change, rests)
 
 
 def _passing(facts: Facts, found: layers.Segments) -> list[int]:
@@ -222,9 +230,8 @@ def _inplace(facts: Facts) -> Line | None:
             changed["temporaries"] = point.bytes["temporaries"] - min(point.bytes["temporaries"], largest)
         return changed
 
-    return _line(
-        facts, "in-place activations", change, f"at most {largest:,} B less at once in forward, none in backward"
-    )
+    rests = _("at most {largest:,} B less at once in forward, none in backward").format(largest=largest)
+    return _line(facts, N_("in-place activations"), change, rests)
 
 
 def _half_side(facts: Facts) -> Line | None:
@@ -242,7 +249,8 @@ def _half_side(facts: Facts) -> Line | None:
             changed["temporaries"] = point.bytes["temporaries"] * share
         return changed
 
-    return _line(facts, "inputs at half the side", change, "a quarter of each image's bytes; the weights as they are")
+    rests = _("a quarter of each image's bytes; the weights as they are")
+    return _line(facts, N_("inputs at half the side"), change, rests)
 
 
 def _accumulate(facts: Facts, parts: int) -> Line:
@@ -258,10 +266,5 @@ def _accumulate(facts: Facts, parts: int) -> Line:
             changed["gradients"] = gradients + point.grown
         return changed
 
-    return _line(
-        facts,
-        f"{parts} accumulated parts",
-        change,
-        f"{parts} passes of {facts.batch // parts}, same gradients",
-        parts=parts,
-    )
+    rests = _("{parts} passes of {batch}, same gradients").format(parts=parts, batch=facts.batch // parts)
+    return _line(facts, PARTS[parts], change, rests, parts=parts)

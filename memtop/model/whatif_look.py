@@ -9,6 +9,7 @@ from fractions import Fraction
 from memtop.model.categories import TENSORS
 from memtop.model.forecast import error_of
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.i18n import _
 from memtop.model.records import InputTensor, ModelRecord
 from memtop.model.snapshot import DeepLook, Snapshot
 from memtop.model.whatif import Line, whatif
@@ -38,16 +39,15 @@ def missing(snapshot: Snapshot) -> str | None:
     """Why nothing can be told, in words; `None` where `told` can."""
     deep = snapshot.deep
     if deep is None or deep.modules is None:
-        return "no deep look yet: the second step is watched whole"
+        return _("no deep look yet: the second step is watched whole")
     if deep.trace is None:
         logged = snapshot.replay is not None
-        return (
-            "this log has no course of a step: --trace-steps writes it" if logged else "the deep look is not over yet"
-        )
+        without = _("this log has no course of a step: --trace-steps writes it")
+        return without if logged else _("the deep look is not over yet")
     if snapshot.model is None or not snapshot.model.bytes.get("trainable"):
-        return "nothing that is trained has been seen"
+        return _("nothing that is trained has been seen")
     if not deep.trace.points or _batch(snapshot) is None:
-        return "the batch size is not known: no loader and no tensor of samples was seen"
+        return _("the batch size is not known: no loader and no tensor of samples was seen")
     return None
 
 

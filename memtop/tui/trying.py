@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from memtop.model.i18n import _
 from memtop.model.records import MemoryRecord, Setting
 from memtop.model.snapshot import Snapshot
 from memtop.model.whatif import Line
@@ -83,14 +84,14 @@ class Trying:
                 self._measured[tried] = tensors_of(snapshot.deep.peak.bytes) or 0
         elif fresh:
             self._tell(snapshot)
-        self.why = None if self.base is not None else missing(snapshot) or "the next deep look will tell"
+        self.why = None if self.base is not None else missing(snapshot) or _("the next deep look will tell")
         self.entries = self._entries(tried)
 
     def settings_for(self, entry: Entry) -> dict[str, Setting] | None:
         """What to start anew with, so that this line runs; `None` where it can't be tried, or runs already."""
         if entry.runs or (entry.setting is None and not entry.line.now):
             return None
-        back = {name: self._settings[name] for name, _ in _REAL.values() if name in self._settings}
+        back = {name: self._settings[name] for name, _value in _REAL.values() if name in self._settings}
         back |= {"side": self._settings["side"]} if "side" in self._settings else {}
         return back | ({} if entry.setting is None else {entry.setting[0]: entry.setting[1]})
 
@@ -150,4 +151,6 @@ class Trying:
 
 def differences(settings: Mapping[str, Setting], now: Mapping[str, Setting]) -> str:
     """What would change, in words: `optimizer sgd`."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if now.get(name) != value)
+    return _(", ").join(
+        f"{_(name.replace('_', ' '))} {value}" for name, value in settings.items() if now.get(name) != value
+    )

@@ -12,19 +12,25 @@ from rich.cells import cell_len
 from memtop.launcher import manifests
 from memtop.model import i18n
 from memtop.model.categories import ALL, MEANING
+from memtop.model.whatif_look import told
+from memtop.tui.draw import goes_in, whatif
 from memtop.tui.draw.board import board
 from memtop.tui.draw.cells import left, right, wrap
 from memtop.tui.draw.details import details
 from memtop.tui.draw.lesson import lesson_panel
+from memtop.tui.draw.sheet import Sight
 from memtop.tui.keys import FOOTER
 from memtop.tui.palettes import MONO, PALETTES
+from memtop.tui.trying import Entry
 from memtop.tui.view import Key, View
 
+from . import batch_fakes
 from .conftest import AppMaker
 from .deep_fakes import deep_cnn, tracked_cnn
 from .fakes import STATES, cnn
 from .test_draw_sizes import text_of
 from .test_lesson import runs, taught, with_records
+from .test_whatif import watched
 
 SIZES = [(80, 24), (120, 40)]
 
@@ -104,6 +110,55 @@ def test_screens(snap_compare: Any, make_app: AppMaker, press: list[str], size: 
 @pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
 def test_inside_the_step(snap_compare: Any, make_app: AppMaker, tab: str) -> None:
     assert snap_compare(make_app(tracked_cnn()), terminal_size=(80, 24), press=["x", tab])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bars_by_depth(snap_compare: Any, make_app: AppMaker, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(deep_cnn()), terminal_size=size, press=["x", "2", "b"])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["colour", "table"])
+def test_what_goes_in(snap_compare: Any, make_app: AppMaker, kind: str, size: tuple[int, int]) -> None:
+    snapshot = batch_fakes.fed(getattr(batch_fakes, kind)())
+    assert snap_compare(make_app(snapshot), terminal_size=size, press=["x", "5"])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_if(snap_compare: Any, make_app: AppMaker, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(watched()), terminal_size=size, press=["f", "down"])
+
+
+def test_every_line_of_what_if_is_told_in_words_of_its_own() -> None:
+    base = told(watched())
+    assert base is not None
+    names = [i18n._(line.name) for line in base.lines]
+    kept = {"SGD", "Adam", "AdamW", "bf16 autocast"}
+    assert {name for name in names if name.isascii()} <= kept
+    assert len(set(names)) == len(names)
+    assert not any(line.rests_on.isascii() for line in base.lines)
+
+
+@pytest.mark.parametrize("width", [78, 118, 198])
+def test_columns_of_what_if_and_of_a_batch_stand_where_they_stand_in_english(width: int) -> None:
+    base = told(watched())
+    assert base is not None
+    entries = [Entry(line=line, setting=None, measured=None, runs=line.now) for line in base.lines]
+    sheet = whatif.Sheet(told=base, why=None, entries=entries, sight=Sight(cursor=3), scenario=True)
+    batch = goes_in.Shown(sample=batch_fakes.colour(), number=0, frozen=True, newest=3)
+
+    def places() -> list[list[int]]:
+        rows = [*whatif.panel(sheet, width, 36, View())[1:13], *goes_in.tab(batch, width, 20, View())[1:4]]
+        texts = [text_of(row) for row in rows]
+        return [
+            [cell_len(text[: found.start()]) for found in re.finditer(r"~ |\(64,|u?int\d|float\d", text)]
+            for text in texts
+        ]
+
+    chinese = places()
+    i18n.use("en")
+    assert chinese == places()
+    assert all(chinese)
 
 
 def test_wide_letters_take_two_cells_where_text_is_padded() -> None:

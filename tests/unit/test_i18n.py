@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import string
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from memtop.model import i18n
+from memtop.model.batch_text import UNREAD
 from memtop.model.i18n import _
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +102,10 @@ def test_a_broken_catalogue_is_english(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(i18n, "FOLDER", tmp_path)
     i18n.use("zh")
     assert (_("parameters"), i18n.language()) == ("parameters", "en")
+
+
+def test_reasons_for_unread_values_are_those_of_the_probe() -> None:
+    """The probe can't import the catalogue's words: they stand a second time where they are translated."""
+    tree = ast.parse((ROOT / "memtop" / "probe" / "sample.py").read_text("utf-8"))
+    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert set(UNREAD) <= said

@@ -43,12 +43,12 @@ def tab(tree: Tree, width: int, height: int, view: View) -> list[Row]:
         row = _line(words, pairs[place], tops, across, size, palette)
         return marked(row, width, palette) if here else row
 
-    titles = left("module", name) + " " * _GAP + right("activations", figure)
-    titles += " " * (across + 2 * _GAP) + right("parameters", _COUNT)
+    titles = left(_("module"), name) + " " * _GAP + right(_("activations"), figure)
+    titles += " " * (across + 2 * _GAP) + right(_("parameters"), _COUNT)
     rows = [[Segment(titles, palette["faint"])]]
     rows += body(len(tree.visible), tree.sight, rows_in_sight(height), draw)
     if not tree.wanted:
-        total = [Segment(left("Σ all modules", name), palette["strong"])]
+        total = [Segment(left(_("Σ all modules"), name), palette["strong"])]
         rows.append(_line(total, sums, (0, 0), across, size, palette))
     return [fit(row, width) for row in rows[:height]]
 

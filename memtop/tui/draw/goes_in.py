@@ -11,6 +11,7 @@ from memtop.model import batch_text as words
 from memtop.model import units
 from memtop.model.batch import BatchSample, BatchTensor
 from memtop.model.batch_text import elements
+from memtop.model.i18n import N_, _
 from memtop.tui.draw.cells import Row, beside, fit, left, right, row_width, wrap
 from memtop.tui.draw.pixels import half_blocks
 from memtop.tui.draw.sheet import GAP, Column, chosen
@@ -18,7 +19,7 @@ from memtop.tui.draw.spark import LEVELS
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
 
-NONE = (
+NONE = N_(
     "no batch was seen: in the announced looks no loader of torch yielded one, and no call of a root module was seen "
     "(where torch.compile is in use, none is)"
 )
@@ -44,7 +45,7 @@ def tab(shown: Shown, width: int, height: int, view: View) -> list[Row]:
     sample, palette = shown.sample, view.palette
     place = words.main_tensor(sample)
     if place is None:
-        return [[Segment("the batch holds no tensor", palette["dim"])]]
+        return [[Segment(_("the batch holds no tensor"), palette["dim"])]]
     rows = _table(sample, place, width, max(2, height // 3), view)
     rows.append(_which(shown, width, palette))
     room = height - len(rows)
@@ -59,14 +60,15 @@ def tab(shown: Shown, width: int, height: int, view: View) -> list[Row]:
 def _which(shown: Shown, width: int, palette: Palette) -> Row:
     """Which sample of which step."""
     count = words.count(shown.sample)
-    row = [Segment(f"sample {shown.number + 1} of the first {count}" if count else "no sample", palette["strong"])]
+    which = _("sample {number} of the first {count}").format(number=shown.number + 1, count=count)
+    row = [Segment(which if count else _("no sample"), palette["strong"])]
     label = words.label(shown.sample, shown.number)
     if label is not None:
-        row += [Segment(" · label ", palette["faint"]), Segment(label, palette["accent"])]
-    row.append(Segment(f" · step {shown.sample.step:,}", palette["dim"]))
+        row += [Segment(_(" · label "), palette["faint"]), Segment(label, palette["accent"])]
+    row.append(Segment(_(" · step {step:,}").format(step=shown.sample.step), palette["dim"]))
     if shown.frozen:
-        later = f", the newest is of step {shown.newest:,}" if shown.newest != shown.sample.step else ""
-        row.append(Segment(f" · held{later}", palette["warn"]))
+        later = _(", the newest is of step {step:,}").format(step=shown.newest)
+        row.append(Segment(_(" · held") + later * (shown.newest != shown.sample.step), palette["warn"]))
     return fit(row, width)
 
 
@@ -89,13 +91,13 @@ def _table(sample: BatchSample, place: int, width: int, most: int, view: View) -
     palette = view.palette
     columns = chosen(_columns(), width, 8)
     room = width - sum(column.width + GAP for column in columns)
-    rows = [_row("tensor", [column.title for column in columns], columns, room, palette, "faint")]
+    rows = [_row(_("tensor"), [_(column.title) for column in columns], columns, room, palette, "faint")]
     listed = list(enumerate(sample.tensors))[: most - 1]
     if place >= len(listed):
         listed[-1] = (place, sample.tensors[place])
     for index, tensor in listed:
         cells = [_cell(column.name, tensor, view) for column in columns]
-        rows.append(_row(tensor.name or "batch", cells, columns, room, palette, "text" if index == place else "dim"))
+        rows.append(_row(tensor.name or _("batch"), cells, columns, room, palette, "text" if index == place else "dim"))
     return rows
 
 
@@ -116,7 +118,8 @@ def _cell(name: str, tensor: BatchTensor, view: View) -> str:
         return words.value(tensor.mean)
     if name == "bytes":
         return units.size(tensor.bytes, view.unit)
-    return {"place": "loader" if tensor.place == "loader" else "model", "dtype": tensor.dtype}.get(name, tensor.device)
+    place = _("loader") if tensor.place == "loader" else _("model")
+    return {"place": place, "dtype": tensor.dtype}.get(name, tensor.device)
 
 
 # -- one sample ------------------------------------------------------------------------------------------------------
@@ -149,17 +152,28 @@ def _facts(shown: Shown, tensor: BatchTensor, width: int, height: int, view: Vie
         say(words.on_the_way(tensor, words.at_root(sample)), "accent")
     count = tensor.shape[0] if tensor.shape else 1
     each = units.size(tensor.bytes // count, view.unit) if count else units.UNKNOWN
-    say(f"{each} a sample × {count:,} = {units.size(tensor.bytes, view.unit)}", "dim")
-    if 0 < tensor.looked < elements(tensor):
-        say(f"figures of the first {tensor.looked:,} of {elements(tensor):,} values", "dim")
-    if tensor.unread is not None:
-        say(f"values not read: {tensor.unread}", "warn")
-    if tensor.nonfinite:
-        say(f"{tensor.nonfinite:,} of {tensor.looked:,} values are NaN or infinite", "bad")
+    total = units.size(tensor.bytes, view.unit)
+    say(_("{each} a sample × {count:,} = {total}").format(each=each, count=count, total=total), "dim")
+    for text, role in _reservations(tensor):
+        say(text, role)
     rows += _own(shown, tensor, width, height - len(rows) - _HISTOGRAM - 2, view)
     if tensor.histogram and height - len(rows) >= 2:
         rows += _histogram(tensor, width, height - len(rows), palette)
     return rows
+
+
+def _reservations(tensor: BatchTensor) -> list[tuple[str, str]]:
+    """What the figures leave out or warn of, and its colour's role."""
+    told, looked = list[tuple[str, str]](), tensor.looked
+    if 0 < looked < elements(tensor):
+        words = _("figures of the first {looked:,} of {count:,} values")
+        told.append((words.format(looked=looked, count=elements(tensor)), "dim"))
+    if tensor.unread is not None:
+        told.append((_("values not read: {why}").format(why=_(tensor.unread)), "warn"))
+    if tensor.nonfinite:
+        words = _("{nonfinite:,} of {looked:,} values are NaN or infinite")
+        told.append((words.format(nonfinite=tensor.nonfinite, looked=looked), "bad"))
+    return told
 
 
 def _shape_words(sample: BatchSample, tensor: BatchTensor) -> list[str]:
@@ -168,14 +182,19 @@ def _shape_words(sample: BatchSample, tensor: BatchTensor) -> list[str]:
     if picture is not None and sample.tensors[picture.tensor] is tensor:
         found[0] += f": {words.channels(tensor, picture.channels)}"
         if tensor.layout == "HWC":
-            found.append("channels last: torch's convolutions take (N, C, H, W)")
-        found.append(f"black is {words.value(picture.black)}, white is {words.value(picture.white)}")
+            found.append(_("channels last: torch's convolutions take (N, C, H, W)"))
+        black, white = words.value(picture.black), words.value(picture.white)
+        found.append(_("black is {black}, white is {white}").format(black=black, white=white))
         full = tensor.shape[1:3] if tensor.layout in ("HWC", "HW") else tensor.shape[2:4]
         if full and [picture.height, picture.width] != list(full):
-            found.append(f"thinned from {full[1]} × {full[0]} to {picture.width} × {picture.height} pixels")
+            before, after = f"{full[1]} × {full[0]}", f"{picture.width} × {picture.height}"
+            found.append(_("thinned from {before} to {after} pixels").format(before=before, after=after))
     if tensor.kind == "tokens" and len(tensor.shape) == 2:
-        distinct = "" if tensor.distinct is None else f", {tensor.distinct:,} different in {tensor.looked:,}"
-        found.append(f"sequences of {tensor.shape[1]:,} ids, {words.span(tensor)}{distinct}")
+        sequences = _("sequences of {length:,} ids, {span}").format(length=tensor.shape[1], span=words.span(tensor))
+        if tensor.distinct is not None:
+            different = _(", {distinct:,} different in {looked:,}")
+            sequences += different.format(distinct=tensor.distinct, looked=tensor.looked)
+        found.append(sequences)
     return found
 
 
@@ -197,16 +216,18 @@ def _ids(shown: Shown, tensor: BatchTensor, width: int, height: int, palette: Pa
         lines = wrap(" ".join(ids) + more, max(1, width - 2))
         if len(rows) + 1 + len(lines) > height and rows:
             break
-        rows.append([Segment(one.name or "batch", palette["faint"])])
+        rows.append([Segment(one.name or _("batch"), palette["faint"])])
         rows += [[Segment("  "), Segment(line, palette["text"])] for line in lines]
     return rows[: max(0, height)]
 
 
 def _table_columns(shown: Shown, tensor: BatchTensor, width: int, height: int, palette: Palette) -> list[Row]:
-    titles = ["lowest", "mean", "highest", "this one"]
+    titles = [_("lowest"), _("mean"), _("highest"), _("this one")]
     own = tensor.first[shown.number] if shown.number < len(tensor.first) else []
     cell = max(8, min(12, (width - 8) // 4 - 2))
-    rows: list[Row] = [[Segment(left("column", 8) + "".join(right(one, cell + 2) for one in titles), palette["faint"])]]
+    rows: list[Row] = [
+        [Segment(left(_("column"), 8) + "".join(right(one, cell + 2) for one in titles), palette["faint"])]
+    ]
     for place, column in enumerate(tensor.columns[: max(0, height - 2)]):
         figures = [column.low, column.mean, column.high, own[place] if place < len(own) else None]
         row = [Segment(left(str(place), 8), palette["dim"])]
@@ -214,7 +235,7 @@ def _table_columns(shown: Shown, tensor: BatchTensor, width: int, height: int, p
         rows.append(row)
     listed = len(rows) - 1
     if len(tensor.shape) == 2 and tensor.shape[1] > listed:
-        rows.append([Segment(f"and {tensor.shape[1] - listed:,} columns more", palette["faint"])])
+        rows.append([Segment(_("and {count:,} columns more").format(count=tensor.shape[1] - listed), palette["faint"])])
     return rows[: max(0, height)]
 
 

@@ -15,7 +15,7 @@ from rich.segment import Segment
 
 from memtop.model import units
 from memtop.model.deep_records import TraceRecord
-from memtop.model.i18n import _
+from memtop.model.i18n import N_, _
 from memtop.model.snapshot import DeepLook, Snapshot
 from memtop.model.text import one_line
 from memtop.tui.draw.axis import axis_width, with_axis
@@ -33,7 +33,7 @@ PHASES: Final = {
     "data": "inputs",
     "forward": "activations",
     "backward": "gradients",
-    "recompute": "buffers",
+    N_("recompute"): "buffers",
     "optimizer": "optimizer_state",
 }
 """The colour of each phase: mostly that of the category it makes."""
@@ -183,7 +183,7 @@ def _says(deep: DeepLook, trace: TraceRecord, reading: Reading, width: int, view
     share = units.percent(totals(trace)[reading.at], max(totals(trace)))
     parts = [
         [Segment("▼ ", palette["accent"]), Segment(units.milliseconds(at, digits).rjust(10), palette["strong"])],
-        [Segment(left(phase or _("between"), 10), palette["text"])],
+        [Segment(left(_(phase) if phase else _("between"), 10), palette["text"])],
         [Segment(units.size(sum(trace.points[reading.at]), view.unit).rjust(9), palette["strong"])],
         [Segment(_("{value} of the peak").format(value=share.rjust(7)), palette["dim"])],
         [

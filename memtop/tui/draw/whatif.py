@@ -9,6 +9,7 @@ from typing import Final
 from rich.segment import Segment
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.whatif_look import Told
 from memtop.tui.draw.cells import Row, cut, fit, join, left, right, wrap
 from memtop.tui.draw.figures import SizeColumn
@@ -52,7 +53,7 @@ def panel(sheet: Sheet, width: int, height: int, view: View) -> list[Row]:
     room = width - 2 - _NAME - sum(column.width + GAP for column in columns) - GAP
     size = SizeColumn(view.unit, sheet.told.lines[0].peak)
     rows = [[Segment("  "), *head(" " * _NAME, columns, width - 2 - (room + GAP), "", palette)]]
-    rows[0] += [Segment(" " * GAP + "rests on", palette["faint"])] if room >= _LEAST else []
+    rows[0] += [Segment(" " * GAP + _("rests on"), palette["faint"])] if room >= _LEAST else []
 
     def draw(number: int, here: bool) -> Row:
         row = _line(sheet.entries[number], here, columns, room, size, sheet.told, palette)
@@ -79,7 +80,7 @@ def _line(
     entry: Entry, here: bool, columns: list[Column], room: int, size: SizeColumn, told: Told | None, palette: Palette
 ) -> Row:
     line = entry.line
-    name = f"{line.name} ●" if entry.runs else line.name
+    name = f"{_(line.name)} ●" if entry.runs else _(line.name)
     row = [gutter(here, palette), Segment(left(name, _NAME), palette["strong" if here or entry.runs else "text"])]
     now = None if told is None else told.lines[0]
     for column in columns:
@@ -99,7 +100,7 @@ def _cell(name: str, entry: Entry, size: SizeColumn, now: int | None) -> tuple[s
         return (units.UNKNOWN, "faint") if line.max_batch is None else (f"~ {line.max_batch:,}", "dim")
     if name == "measured":
         if entry.measured is None:
-            return ("measuring …", "accent") if entry.runs else ("", "faint")
+            return (_("measuring …"), "accent") if entry.runs else ("", "faint")
         return size.text(entry.measured), "text"
     if line.now:
         return "", "faint"
@@ -115,15 +116,18 @@ def _below(sheet: Sheet, width: int, view: View) -> list[Row]:
         return [Row()] * BELOW
     entry, palette, told = sheet.entries[sheet.sight.cursor], view.palette, sheet.told
     line = entry.line
-    mark = "" if line.now else "~ "
+    mark, size = "" if line.now else "~ ", units.size(line.peak, view.unit)
     parts = [
-        [Segment(line.name, palette["strong"])],
-        [Segment(f"{mark}{units.size(line.peak, view.unit)} in {line.phase}", palette["text"])],
+        [Segment(_(line.name), palette["strong"])],
+        [Segment(mark + _("{size} in {phase}").format(size=size, phase=_(line.phase)), palette["text"])],
     ]
     if told is not None and told.limit is not None and line.max_batch is not None:
-        limit = f"batch ~ {line.max_batch:,} within {units.size(told.limit, view.unit)}"
-        parts.append([Segment(f"{limit}, {100 * told.margin:.1f} % left free", palette["dim"])])
-    rests = [[Segment(row, palette["dim"])] for row in wrap(f"rests on: {line.rests_on}", width)[:2]]
+        words = _("batch ~ {batch:,} within {limit}, {margin:.1f} % left free").format(
+            batch=line.max_batch, limit=units.size(told.limit, view.unit), margin=100 * told.margin
+        )
+        parts.append([Segment(words, palette["dim"])])
+    basis = _("rests on: {what}").format(what=line.rests_on)
+    rests = [[Segment(row, palette["dim"])] for row in wrap(basis, width)[:2]]
     rows = [Row(), join(parts, width, Segment(" · ", palette["faint"])), *rests, _trial(sheet, entry, view)]
     return rows + [Row()] * (BELOW - len(rows))
 
@@ -133,14 +137,16 @@ def _trial(sheet: Sheet, entry: Entry, view: View) -> Row:
     if entry.measured is not None and not line.now:
         forecast, measured = units.size(line.peak, view.unit), units.size(entry.measured, view.unit)
         off = "" if entry.off is None else f" ({100 * entry.off:+.1f} %)"
-        return [Segment(f"forecast {forecast}, measured {measured}{off}", palette["accent"])]
+        words = _("forecast {forecast}, measured {measured}{off}").format(forecast=forecast, measured=measured, off=off)
+        return [Segment(words, palette["accent"])]
     if entry.runs:
-        return [Segment("this is how it runs" if line.now else "its deep look is on the way", palette["dim"])]
+        return [Segment(_("this is how it runs") if line.now else _("its deep look is on the way"), palette["dim"])]
     if not sheet.scenario:
-        return [Segment("an estimate: only built-in scenarios can be tried from here", palette["faint"])]
+        return [Segment(_("an estimate: only built-in scenarios can be tried from here"), palette["faint"])]
     if line.now:
-        return [Segment("enter goes back to it", palette["key_text"])]
+        return [Segment(_("enter goes back to it"), palette["key_text"])]
     if entry.setting is None:
-        return [Segment("this scenario has no setting for it", palette["faint"])]
+        return [Segment(_("this scenario has no setting for it"), palette["faint"])]
     name, value = entry.setting
-    return [Segment(f"enter tries it: {name} {value}, a new process", palette["key_text"])]
+    words = _("enter tries it: {setting} {value}, a new process").format(setting=_(name), value=value)
+    return [Segment(words, palette["key_text"])]

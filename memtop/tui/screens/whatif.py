@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from memtop.model import units
+from memtop.model.i18n import N_, _
 from memtop.model.snapshot import Phase
 from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut, join
@@ -59,7 +60,7 @@ class WhatIfScreen(Page):
     @property
     def hints(self) -> tuple[tuple[str, str], ...]:
         """What can't be tried offers no key for it."""
-        tries = (("enter", "try it"),) if self.memtop.session.snapshot().choices else ()
+        tries = (("enter", N_("try it")),) if self.memtop.session.snapshot().choices else ()
         return (("esc", "back"), ("↑ ↓", "move"), *tries, ("d", "look"), ("?", "help"), ("q", "quit"))
 
     def title_row(self) -> Row:
@@ -69,13 +70,14 @@ class WhatIfScreen(Page):
         if snapshot.pending is not None:
             parts.append([Segment(cut(harmless(snapshot.pending), 40), palette["accent"])])
         if told is not None:
-            batch = f"batch {told.batch:,}" + (f" × {told.batches}" if told.batches > 1 else "")
+            batch = _("batch {size:,}").format(size=told.batch) + (f" × {told.batches}" if told.batches > 1 else "")
             parts.append([Segment(batch, palette["text"])])
-            parts.append([Segment(f"one deep look, step {told.step:,}", palette["dim"])])
-            limit = "not known" if told.limit is None else units.size(told.limit, self.memtop.view.unit)
-            parts.append([Segment(f"limit of {told.device} {limit}", palette["dim"])])
+            parts.append([Segment(_("one deep look, step {step:,}").format(step=told.step), palette["dim"])])
+            limit = _("not known") if told.limit is None else units.size(told.limit, self.memtop.view.unit)
+            words = _("limit of {device} {limit}").format(device=told.device, limit=limit)
+            parts.append([Segment(words, palette["dim"])])
         row = join(parts, self.size.width - 10, Segment(" · ", palette["faint"]))
-        return [Segment(" what if ", palette["brand"]), Segment(" "), *row]
+        return [Segment(_(" what if "), palette["brand"]), Segment(" "), *row]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A deep look is for a training that goes on."""
@@ -87,23 +89,22 @@ class WhatIfScreen(Page):
     def action_deep_look(self) -> None:
         """The next step is watched whole; what it finds takes the place of this."""
         self.memtop.session.deep_look()
-        self.memtop.tell("a deep look: the next step is watched whole")
+        self.memtop.tell(_("a deep look: the next step is watched whole"))
         self.memtop.urge()
 
     def on_what_if_sheet_tried(self, message: WhatIfSheet.Tried) -> None:
         """Start anew with that setting: its own deep look measures what was forecast."""
         snapshot = self.memtop.session.snapshot()
         if not snapshot.choices:
-            self.memtop.tell("only built-in scenarios can be tried from here")
+            self.memtop.tell(_("only built-in scenarios can be tried from here"))
             return
         settings = self.trying.settings_for(message.entry)
         if settings is None:
-            runs = message.entry.runs
-            self.memtop.tell(
-                "it runs already" if runs else f"this scenario has no setting for {message.entry.line.name}"
-            )
+            entry = message.entry
+            none = _("this scenario has no setting for {name}").format(name=_(entry.line.name))
+            self.memtop.tell(_("it runs already") if entry.runs else none)
             return
         words = differences(settings, snapshot.settings)
-        self.memtop.tell(f"{words}: a new process starts")
+        self.memtop.tell(_("{name}: a new process starts").format(name=words))
         self.memtop.session.restart(settings=settings)
         self.memtop.urge()

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 
 from memtop.model import batch_text
 from memtop.model.batch import BatchSample
+from memtop.model.i18n import _
 from memtop.model.snapshot import Snapshot
 from memtop.tui.draw.cells import Row, wrap
 from memtop.tui.draw.goes_in import NONE, Shown, tab
@@ -53,7 +54,7 @@ class BatchTab(Tab):
 
     def draw(self, width: int, height: int, view: View) -> list[Row]:
         if self._shown is None or self._newest is None:
-            return [[Segment(line, view.palette["dim"])] for line in wrap(NONE, width)]
+            return [[Segment(line, view.palette["dim"])] for line in wrap(_(NONE), width)]
         shown = Shown(sample=self._shown, number=self.number, frozen=self._frozen, newest=self._newest.step)
         return tab(shown, width, height, view)
 
