@@ -10,6 +10,7 @@ from signal import SIGINT, SIGTERM
 from typing import Final
 
 from memtop.model import units
+from memtop.model.i18n import _
 from memtop.model.records import EndRecord, Record, RunRecord, Setting
 from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
 from memtop.session.played import Played
@@ -159,7 +160,7 @@ class Replay:
 
     def type(self, text: str) -> str | None:
         """Nobody reads it."""
-        return "a log reads nothing"
+        return _("a log reads nothing")
 
     def resize(self, columns: int, lines: int) -> None:
         """A log has no terminal."""

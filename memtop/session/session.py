@@ -206,7 +206,7 @@ class Session:
         Returns why they can't reach it, or `None`.
         """
         target = self._target
-        return target.type(text) if isinstance(target, CommandTarget) else "this training reads nothing"
+        return target.type(text) if isinstance(target, CommandTarget) else _("this training reads nothing")
 
     def resize(self, columns: int, lines: int) -> None:
         """The screen has another size: the terminal that a command runs on follows."""

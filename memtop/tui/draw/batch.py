@@ -81,8 +81,8 @@ def lines(snapshot: Snapshot, width: int, view: View) -> list[tuple[str, Row]]:
     phased = snapshot.phased or snapshot.step
     if phased is not None:
         found += [("phases", row) for row in _phases(phased, width, palette)]
-    if ends := batches.pass_words(snapshot.step, snapshot.pass_eta):
-        found.append(("pass", _pair("pass", ends.removeprefix("pass ").removeprefix("a pass "), palette)))
+    if snapshot.step is not None and snapshot.step.pass_end is not None:
+        found.append(("pass", _pair(_("pass"), _pass(snapshot.step, snapshot.step.pass_end, snapshot), palette)))
     found.append(("settings", _settings(snapshot, width, palette)))
     found.append(("model", _model(snapshot, width, view)))
     if any(loss is not None for loss in snapshot.loss_series):
@@ -96,6 +96,15 @@ def _pair(name: str, words: str, palette: Palette) -> Row:
     return [Segment(left(name, 9), palette["dim"]), Segment(words, palette["text"])]
 
 
+def _pass(step: StepRecord, end: int, snapshot: Snapshot) -> str:
+    """When the running pass over the loader ends, without the word itself."""
+    if end <= step.step:
+        return _("has ended at step {step:,}").format(step=step.step)
+    words = _("ends at step {step:,}").format(step=end)
+    seconds = snapshot.pass_eta
+    return words if seconds is None else words + _(", in {duration}").format(duration=units.duration(seconds))
+
+
 def _inputs(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     palette = view.palette
     model = snapshot.model
@@ -103,7 +112,7 @@ def _inputs(snapshot: Snapshot, width: int, view: View) -> list[Row]:
         return [_pair(_("inputs"), _("— not seen yet"), palette)]
     parts = [[Segment(shape(tensor), palette["text"])] for tensor in model.inputs[:4]]
     if model.sequence is not None:
-        parts.append([Segment(f"sequences of {model.sequence:,}", palette["dim"])])
+        parts.append([Segment(_("sequences of {length:,}").format(length=model.sequence), palette["dim"])])
     if len(model.inputs) > 4:
         parts.append([Segment(_("{value} more").format(value=len(model.inputs) - 4), palette["dim"])])
     return [[Segment(left(_("inputs"), 9), palette["dim"]), *join(parts, width - 9, Segment(" + ", palette["faint"]))]]

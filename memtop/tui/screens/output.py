@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.widgets import Input
 
-from memtop.model.i18n import _
+from memtop.model.i18n import N_, _
 from memtop.model.text import harmless
 from memtop.tui.draw.ansi import coloured
 from memtop.tui.draw.cells import Row
@@ -62,7 +62,12 @@ class OutputScreen(Page):
         Binding("N", "found(-1)", "previous", id="output.previous", tooltip="The one before"),
     ]
     HINTS = (("esc", "back"), ("f", "follow"), ("/", "search"), ("n N", "next, previous"), ("?", "help"), ("q", "quit"))
-    _ANSWERS = (("enter", "send"), ("ctrl+d", "end of input"), ("ctrl+c", "interrupt the training"), ("esc", "done"))
+    _ANSWERS = (
+        ("enter", N_("send")),
+        ("ctrl+d", N_("end of input")),
+        ("ctrl+c", N_("interrupt the training")),
+        ("esc", N_("done")),
+    )
     DEFAULT_CSS = """
     OutputScreen > Input { display: none; border: none; height: 1; padding: 0 1; }
     OutputScreen.-asks > #find, OutputScreen.-answers > #answer { display: block; }
