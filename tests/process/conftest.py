@@ -18,7 +18,9 @@ from tests.process.failing import Place
 def place() -> Iterator[Place]:
     """Nothing that was started here is left when the test is over."""
     temp = Path(tempfile.mkdtemp(prefix="mt"))
-    env = {**os.environ, "TMPDIR": str(temp), "XDG_RUNTIME_DIR": str(temp)}
+    # pytest-xdist gives its workers COLUMNS and LINES: they would go over the size of a test's own terminal.
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env = {**kept, "TMPDIR": str(temp), "XDG_RUNTIME_DIR": str(temp)}
     yield (made := Place(temp, env))
     for process in (*made.started, *made.targets()):
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:

@@ -92,7 +92,7 @@ def command(root: Path | None, arguments: tuple[str, ...]) -> list[str]:
 
 
 def _socket(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, IndexError):  # psutil reads an empty file of a process that is just ending
         if process.status() != psutil.STATUS_ZOMBIE:
             return process.environ().get("MEMTOP_SOCKET", "")
     return ""
