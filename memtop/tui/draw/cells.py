@@ -14,11 +14,12 @@ Row = list[Segment]
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉"
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]")
-_PIECES: Final = re.compile(
+_PIECES: Final = (
     r"(\s*)((?:[（「“《]*(?:[\u2e80-\u2fff\u3041-\u9fff\uac00-\ud7af]|[^\s（「“《\u2e80-\u9fff\uac00-\ud7af，。：；、！？）」”》]+)"
     r"|[（「“《]+)[，。：；、！？）」”》]*|[，。：；、！？）」”》]+)"
 )
-"""Spaces, then what no line may end within: a wide letter or a word, with the punctuation that belongs to it."""
+"""Spaces, then what no line may end within: a wide letter or a word, with the punctuation that belongs to it. Compiled
+where the first wide text is wrapped: that takes longer than to import the rest of this file."""
 _ASCII: Final = str.maketrans(
     {
         **dict.fromkeys("─╌┄", "-"),
@@ -179,7 +180,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 def _wrap_wide(text: str, width: int) -> list[str]:
     lines, line = [], ""
-    for space, piece in _PIECES.findall(text):
+    for space, piece in re.findall(_PIECES, text):
         gap = " " if space and line else ""
         if line and cell_len(line) + len(gap) + cell_len(piece) > width:
             lines.append(line)
