@@ -75,7 +75,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Manifest:
     """The manifest of a scenario. Raises `ManifestError` for a name that is not offered."""
-    if name not in names():
+    if name not in _folders(_root()):
         raise ManifestError(f"unknown scenario {name!r}", nearest(name, names()))
     return _load(_root(), name)
 
@@ -162,8 +162,14 @@ def _root() -> Path:
 
 
 @lru_cache(maxsize=4)
+def _folders(root: Path) -> frozenset[str]:
+    """The names, unread: who wants one scenario waits for one file."""
+    return frozenset(path.parent.name for path in root.glob("*/scenario.toml"))
+
+
+@lru_cache(maxsize=4)
 def _ordered(root: Path) -> tuple[str, ...]:
-    found = {path.parent.name: _read(path) for path in root.glob("*/scenario.toml")}
+    found = {name: _read(root / name / "scenario.toml") for name in _folders(root)}
     return tuple(sorted(found, key=lambda name: (found[name].get("order", math.inf), name)))
 
 

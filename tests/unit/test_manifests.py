@@ -257,6 +257,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "scenario.toml").write_text("title =")
     manifests._ordered.cache_clear()
+    manifests._folders.cache_clear()
     with pytest.raises(ManifestError, match=r"two/scenario.toml can't be read: Invalid value"):
         manifests.names()
 
