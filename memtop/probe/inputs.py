@@ -28,6 +28,9 @@ class Look(Protocol):
 
 Shape = tuple[tuple[int, ...], str, int]
 
+_ENDLESS = 2**40
+"""Batches that no pass has: at a million a second they take twelve days."""
+
 
 class Inputs:
     """The batches of the step that runs now."""
@@ -124,11 +127,12 @@ class Inputs:
         return True
 
     def steps_left(self) -> int | None:
-        """How many steps this pass over the loader still has; `None` where there is no loader or it can't say."""
+        """How many steps this pass over the loader still has; `None` where there is no loader, it can't say, or its
+        sampler has no end but a very large number (`num_samples=sys.maxsize`)."""
         iterator = self._iterator()
         try:
-            left = None if iterator is None else max(0, len(iterator) - int(iterator._num_yielded))
-            return None if left is None else -(-left // max(1, self._usual))
+            left = _ENDLESS if iterator is None else max(0, len(iterator) - int(iterator._num_yielded))
+            return None if left >= _ENDLESS else -(-left // max(1, self._usual))
         except (AttributeError, NotImplementedError, TypeError, ValueError):
             return None
 

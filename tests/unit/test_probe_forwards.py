@@ -190,6 +190,14 @@ def test_an_evaluation_before_a_step_is_no_part_of_its_batch() -> None:
     assert inputs.samples == 64, "what a backward has worked on counts"
 
 
+def test_a_sampler_without_an_end_has_no_last_step() -> None:
+    inputs, endless, long = Inputs(), Pass(2**63 // 64 - 1, 1), Pass(10**9, 1)
+    inputs.took([torch.ones(64, 4)], 1, endless)
+    assert inputs.steps_left() is None
+    inputs.took([torch.ones(64, 4)], 1, long)
+    assert inputs.steps_left() == 10**9 - 1
+
+
 class Pass:
     """A loader's iterator: so many batches, of which some have been yielded."""
 
