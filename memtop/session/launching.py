@@ -11,9 +11,9 @@ from memtop.launcher.command import CommandTarget
 from memtop.launcher.guest import Guest
 from memtop.launcher.target import Address, Target, environment, python_with_torch
 from memtop.launcher.warm import Warm
-from memtop.model.records import RunRecord
+from memtop.model.records import RunRecord, Setting
 from memtop.session.options import Options
-from memtop.session.view import Around
+from memtop.session.view import Around, default
 
 
 class Warmth:
@@ -43,6 +43,18 @@ class Warmth:
         self._closed = True
         if self._warm is not None:
             self._warm.close()
+
+
+def following(
+    manifest: manifests.Manifest, settings: Mapping[str, Setting], scenario: str | None, changes: Mapping[str, Setting]
+) -> tuple[manifests.Manifest, dict[str, Setting]]:
+    """What runs after this: `changes` over the present settings; another scenario takes those of them that it offers
+    and that somebody has chosen. Raises `ManifestError`."""
+    chosen = manifests.load(scenario) if scenario else manifest
+    kept = {name: value for name, value in settings.items() if chosen.spec(name)}
+    if chosen.name != manifest.name:
+        kept = {name: value for name, value in kept.items() if value != default(manifest, name)}
+    return chosen, manifests.resolve(chosen, {**kept, **changes})
 
 
 def command_line(options: Options, around: Around) -> list[str]:

@@ -45,3 +45,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The pid of a process that somebody else started; nothing is launched."""
     link: socket.socket | None = None
     """With `attach`: a connection to its probe."""
+
+    def reached(self, t: float, step: int | None) -> Literal["duration", "steps"] | None:
+        """What ends the run by now. `t`: seconds since it began. `step`: the newest of a command; a scenario counts its
+        steps by itself."""
+        if self.duration is not None and t >= self.duration:
+            return "duration"
+        return "steps" if self.steps is not None and step is not None and step >= self.steps else None

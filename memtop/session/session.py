@@ -16,23 +16,20 @@ from memtop.launcher.target import Address, LaunchError, Target
 from memtop.model.deep_records import TraceRecord
 from memtop.model.i18n import N_, _
 from memtop.model.records import DeviceRecord, EndRecord, EventRecord, Record, Setting
-from memtop.model.snapshot import Banner, Phase, Snapshot, Tracked
-from memtop.model.text import harmless
+from memtop.model.snapshot import Banner, Snapshot, Tracked
 from memtop.protocol import records as wire
-from memtop.protocol.commands import Command, Name
+from memtop.protocol.commands import Name
 from memtop.session.forecasts import Forecasts
 from memtop.session.kills import Kills
-from memtop.session.launching import Warmth, command_line, run_record, started
+from memtop.session.launching import Warmth, command_line, following, run_record, started
 from memtop.session.links import Links
 from memtop.session.options import Options
 from memtop.session.output import Output
 from memtop.session.ranks import Ranks
 from memtop.session.readings import Facts, Readings, renamed
 from memtop.session.recording import Recording
-from memtop.session.view import around, default, snapshot
-
-_BRINGS: dict[Name, Phase] = {"pause": Phase.PAUSED, "resume": Phase.TRAINING}
-"""Where a command leaves the session once it took effect; the others leave it where it is."""
+from memtop.session.requests import BRINGS, Requests, took_effect
+from memtop.session.view import around, snapshot
 
 
 class Session:
@@ -56,10 +53,7 @@ class Session:
         self._warmth = Warmth(options, self._env)
         self._over = threading.Event()
         self._changing = threading.Lock()
-        self._commands = 0
-        self._asked: dict[int, Name] = {}
-        """Commands on their way, by number."""
-        self._wants_pause = False
+        self._requests = Requests()
         self._closed = False
         self._fulfilled = False
         """Whether `--steps` or `--duration` ended a command."""
@@ -126,11 +120,7 @@ class Session:
             before = self._around
             if before.manifest is None:
                 return
-            manifest = manifests.load(scenario) if scenario else before.manifest
-            given = {name: value for name, value in before.settings.items() if manifest.spec(name)}
-            if manifest.name != before.manifest.name:
-                given = {name: value for name, value in given.items() if value != default(before.manifest, name)}
-            chosen = manifests.resolve(manifest, {**given, **(settings or {})})
+            manifest, chosen = following(before.manifest, before.settings, scenario, settings or {})
             changed = ", ".join(f"{name} {value}" for name, value in (settings or {}).items())
             self._around.pending = _("{what}: restarting").format(what=scenario or changed or _("same settings"))
             self._around.stopped = True
@@ -297,15 +287,12 @@ class Session:
         with self._lock:
             if self._state.end is not None:
                 return
-            self._commands += 1
-            self._asked[self._commands] = name
-            rank = self._state.aim if name == "deep" else None
-            sent = self._links is not None and self._links.send(Command(id=self._commands, name=name), rank)
-            if name in _BRINGS:
-                self._wants_pause = name == "pause" and not sent
-                self._around.pending = words if sent or self._wants_pause else None
-            elif sent:
+            command, rank = self._requests.new(name), self._state.aim if name == "deep" else None
+            sent = self._links is not None and self._links.send(command, rank)
+            if self._requests.is_pending(name, sent):
                 self._around.pending = words
+            elif name in BRINGS:
+                self._around.pending = None
         self._notify()
 
     def _now(self) -> float:
@@ -335,25 +322,21 @@ class Session:
                     self._readings.see(state.visible, state.parts)
                 if isinstance(message, wire.Step):
                     self._warmth.begin()
-            begin_paused = self._wants_pause and isinstance(message, wire.Hello)
+            begin_paused = self._requests.wants_pause and isinstance(message, wire.Hello)
         if begin_paused:
             self.pause()
         self._notify()
 
     def _answered(self, message: wire.Ack | wire.Fault) -> None:
-        state, t = self._state, self._now()
         self._around.pending = None
-        name = self._asked.pop(message.id, None)
         if isinstance(message, wire.Fault):
-            remedy = None if message.remedy is None else harmless(message.remedy, 200)
-            self._around.problem = Banner(severity="warning", text=harmless(message.message, 200), remedy=remedy)
+            self._around.problem = self._requests.refused(message)
             return
-        if name is None:
-            return
-        if name in _BRINGS:
-            state.enter(_BRINGS[name], t)
-        text = f"{name} took effect after step {message.step}"
-        self._write([EventRecord(t=t, name="command", message=text, data={"name": name, "step": message.step})])
+        name, t = self._requests.done(message), self._now()
+        if name in BRINGS:
+            self._state.enter(BRINGS[name], t)
+        if name is not None:
+            self._write([took_effect(t, name, message.step)])
 
     def malformed(self, count: int) -> None:
         """Lines that did not decode."""
@@ -388,13 +371,15 @@ class Session:
                 end = self._state.first.end = replace(end, exit_code=None)
             troubles = self._state.first.troubles
             self._write([*([] if self._around.stopped else troubles.ended(end, self._kills.since())), end])
-            self._wants_pause = False
+            self._requests.wants_pause = False
         self._over.set()
         self._notify()
 
     def tick(self) -> None:
         """Ten times a second."""
-        target, name = self._target, self._reached()
+        step = self._state.step
+        target = self._target
+        name = self._options.reached(self._now(), None if step is None or not self.is_command else step.step)
         if name is None or target is None or self._around.stopped:
             return
         self._around.stopped = True
@@ -409,15 +394,6 @@ class Session:
             target.leave()
         else:
             threading.Thread(target=target.stop, name="memtop-duration", daemon=True).start()
-
-    def _reached(self) -> str | None:
-        """What ends this run now; a scenario counts its steps by itself."""
-        options, step = self._options, self._state.step
-        if options.duration is not None and self._now() >= options.duration:
-            return "duration"
-        if self.is_command and options.steps is not None and step is not None and step.step >= options.steps:
-            return "steps"
-        return None
 
     def _facts(self, facts: Facts) -> None:
         with self._lock:
