@@ -125,10 +125,17 @@ class Inputs:
 
     def steps_left(self) -> int | None:
         """How many steps this pass over the loader still has; `None` where there is no loader or it can't say."""
+        return self._steps(lambda iterator: max(0, len(iterator) - int(iterator._num_yielded)))
+
+    def steps_in_all(self) -> int | None:
+        """The same of the whole pass."""
+        return self._steps(len)
+
+    def _steps(self, batches_of: Callable[[Any], int]) -> int | None:
         iterator = self._iterator()
         try:
-            left = None if iterator is None else max(0, len(iterator) - int(iterator._num_yielded))
-            return None if left is None else -(-left // max(1, self._usual))
+            count = None if iterator is None else batches_of(iterator)
+            return None if count is None else -(-count // max(1, self._usual))
         except (AttributeError, NotImplementedError, TypeError, ValueError):
             return None
 
