@@ -81,27 +81,43 @@ class Troubles:
         """A memory record: whether it foretells that memory will run out."""
         if record.moment != "forward_end" or record.bytes.get("activations") is None:
             return []
-        free = record.bytes.get("free")
+        leaking = self._leaking(record.device)
+        free = self._free(record, leaking)
         if free is None:
             return []
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
         seen = Seen(
             step=record.step,
-            held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
+            held=_held(record),
             inputs=record.bytes.get("inputs") or 0,
-            free=free + (record.bytes.get("cached") or 0),
+            free=free,
             length=given[1] if len(given) > 1 else None,
         )
 
         def missing(length: int) -> int | None:
             return self._state.forecasts.missing(record.device, given[0], length)
 
-        found = self.trends.setdefault(record.device, Trend()).add(seen, "×".join(map(str, given)) or "?", missing)
+        shape = "×".join(map(str, given)) or "?"
+        found = self.trends.setdefault(record.device, Trend()).add(seen, shape, missing, leaking)
         if found is None:
             return []
         data = {"device": record.device, "steps": found.steps, "remedy": found.remedy}
         return [EventRecord(t=record.t, rank=record.rank, name="warning", message=found.text, data=data)]
+
+    def _leaking(self, device: str) -> int:
+        """Bytes a step that the leaks of a device add up to; one whose device is not known is of them."""
+        return sum(one.bytes_per_step for one in self.live() if one.device in (device, None))
+
+    def _free(self, record: MemoryRecord, leaking: int) -> int | None:
+        """Bytes that can still be had, the allocator's cache included. The device was read up to some seconds before:
+        what has leaked since is taken off."""
+        free, read, step = record.bytes.get("free"), record.sources.get("device"), self._state.step
+        if free is None:
+            return None
+        age = 0.0 if read is None else max(0.0, record.t - read)
+        steps = age / step.seconds if step is not None and step.seconds > 0 else 0.0
+        return max(0, free + (record.bytes.get("cached") or 0) - round(leaking * steps))
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""
@@ -214,6 +230,12 @@ class Troubles:
         )
         data = asdict(self.waits)
         return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
+
+
+def _held(record: MemoryRecord) -> int:
+    """Tensor bytes: all that the allocator counts, where one does; else what every watched step knows of."""
+    seen = known(record.bytes | dict.fromkeys(("temporaries", "other_tensors")))
+    return seen if record.allocated is None else record.allocated
 
 
 def _key(place: oom_wire.Where | None, holder: str | None) -> Key:

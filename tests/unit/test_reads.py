@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 import torch
 
+from memtop.probe import reads
 from memtop.probe.births import DATA, OPTIMIZER
 from memtop.probe.look import Look
 
+
+@pytest.fixture(autouse=True)
+def nobody_minds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process compile, and have classes of tensors of their own."""
+    monkeypatch.setattr(reads, "compiling", lambda: False)
+    monkeypatch.setattr(reads, "_classes", lambda kind: iter(minding))
+    minding.clear()
+
+
+minding: list[type] = []
+"""Classes of tensors that are known of."""
 MASK = torch.tensor([True, False, True])
 ONE = torch.tensor(2.0)
 
@@ -104,6 +116,11 @@ def test_a_class_that_knows_functions_by_identity_is_left_alone() -> None:
     original = torch.Tensor.tolist
     odd = torch.arange(3.0).as_subclass(Odd)
     seen.clear()
+    minding.append(Odd)
     assert looked(lambda x: odd.tolist()) == []
     assert original in seen
-    del Odd.__torch_function__
+
+
+def test_where_anything_is_compiled_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "compiling", lambda: True)
+    assert looked(lambda x: x.tolist()) == []
