@@ -141,5 +141,4 @@ class Census:
 
 def sort_of(tensor: Any) -> Sort:
     """The sort of a tensor."""
-    node = tensor.grad_fn
-    return Sort(tensor.dtype, device_name(tensor.device), tensor.dim(), "" if node is None else node.name())
+    return Sort(tensor.dtype, device_name(tensor.device), tensor.dim(), leak_holders.node_of(tensor))

@@ -25,6 +25,10 @@ _ASKED = 4
 _LEVELS = 5
 _WIDEST = 12
 """Objects asked about at once: each makes a search longer."""
+_DOWN = 50_000
+"""Objects that are looked at on one level below a container."""
+_ROOTS = (type, ModuleType, FunctionType, torch.Tensor, torch.nn.Module)
+"""What leads to half of the process."""
 _HERE = str(Path(__file__).resolve().parent)
 _CONTAINERS = frozenset({list, dict, set, tuple, deque, OrderedDict, defaultdict})
 _CACHED = type(functools.lru_cache(_HERE.title))
@@ -66,28 +70,58 @@ def holders(wanted: dict[Any, list[list[int]]]) -> dict[Any, Holder]:
                 label = labels.get(storage._cdata)
                 if label is not None:
                     tensors.setdefault(storage._cdata, one)
-                    if one.grad_fn is not None:
+                    if node_of(one):
                         graph.add(label)
     one, found = None, {}
+    containers: list[tuple[Any, Holder]] = []
     for label, steps in wanted.items():
         firsts = [next((key for key in keys if key in tensors), None) for keys in steps]
         asked = [tensors.pop(key) for key in firsts[::-1] if key is not None][:_ASKED]
         for key in (key for keys in steps for key in keys):
             tensors.pop(key, None)
-        found[label] = _holder(asked, label in graph)
+        known = next((holder for container, holder in containers if _holds(container, asked)), None)
+        if known is None:
+            container, known = _holder(asked)
+            containers += [] if container is None else [(container, known)]
+        found[label] = known._replace(graph=label in graph)
     return found
 
 
-def _holder(asked: list[Any], graph: bool) -> Holder:
+def node_of(tensor: Any) -> str:
+    """The name of a tensor's `grad_fn`; empty for none, and for one that can't be had: of a view that was cut off by a
+    change in place."""
+    try:
+        node = tensor.grad_fn
+    except RuntimeError:
+        return ""
+    return "" if node is None else str(node.name())
+
+
+def _holder(asked: list[Any]) -> tuple[Any, Holder]:
+    """What holds these tensors, and what is told of it."""
     if not asked:
-        return _NOBODY
+        return None, _NOBODY
     held, container, thrown = _common(asked)
     if container is None:
-        return Holder(held, graph, None, 0, False)
+        return None, Holder(held, False, None, 0, False)
     kind = "lru_cache" if type(container) is _CACHED else type(container).__name__
     name = getattr(container, "__name__", None) if type(container) is _CACHED else _name_of(container)
     text = f"a {kind}" if not isinstance(name, str) else f"{kind} {name}"
-    return Holder(held, graph, text + (" of exceptions" if thrown else ""), id(container), _is_bounded(container))
+    text += " of exceptions" if thrown else ""
+    return container, Holder(held, False, text, id(container), _is_bounded(container))
+
+
+def _holds(container: Any, asked: list[Any]) -> bool:
+    """Whether a container that is known already holds these tensors, too: looking down from it costs much less than
+    searching upwards."""
+    level, wanted = [container], {id(one) for one in asked}
+    for _ in range(_LEVELS):
+        level = gc.get_referents(*level)[:_DOWN]
+        wanted.difference_update(map(id, level))
+        if not wanted:
+            return bool(asked)
+        level = [one for one in level if gc.is_tracked(one) and not issubclass(type(one), _ROOTS)]
+    return False
 
 
 def _common(asked: list[Any]) -> tuple[bool, Any, bool]:

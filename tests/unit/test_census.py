@@ -203,3 +203,24 @@ def test_what_only_a_graph_holds_has_no_holder() -> None:
     found = holders({"x": [[key] for _, key in kept], "loss": keys(one for one, _ in kept)})
     assert (found["x"].held, found["loss"].held) == (False, True)
     assert found["loss"].graph
+
+
+def test_lines_with_one_holder_are_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter, searched = Meter(), []
+    for _ in range(5):
+        meter.rows.append({"loss": one(1), "out": one(2)})
+    search = leak_holders._common
+    monkeypatch.setattr(leak_holders, "_common", lambda asked: (searched.append(len(asked)), search(asked))[1])
+    found = holders({name: keys(row[name] for row in meter.rows) for name in ("loss", "out")})
+    assert found["loss"].key == found["out"].key == id(meter.rows)
+    assert searched == [4]
+
+
+def test_a_view_whose_graph_was_cut_off_has_no_node() -> None:
+    base = torch.ones(4, requires_grad=True) * 1
+    first, _ = base.unbind(0)[:2]
+    with torch.no_grad():
+        base.add_(1)
+    with pytest.raises(RuntimeError):
+        first.grad_fn  # noqa: B018 - asking is what raises
+    assert leak_holders.node_of(first) == ""

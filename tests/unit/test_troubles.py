@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memtop.model.i18n import use
-from memtop.model.records import EndRecord, EventRecord
+from memtop.model.records import EndRecord, EventRecord, MemoryRecord
 from memtop.protocol import records as wire
 from memtop.session.state import State
 
@@ -136,3 +136,20 @@ def test_a_leak_is_chinese_on_the_screen_and_english_in_the_log() -> None:
     assert banner is not None
     assert banner.remedy is not None
     assert (banner.text[:15], banner.remedy[:3]) == ("train.py:31 处泄漏", "只保留")
+
+
+def test_a_leak_foretells_the_step_at_which_memory_is_full_from_a_reading_that_is_old() -> None:
+    state = State(START)
+    state.sampled([host(1.0)])
+    state.heard(step(step=300))
+    state.heard(event("leak", LEAK | {"kind": "kept", "bytes_per_step": 10}))
+    record, warning = state.heard(memory(step=301))
+    assert isinstance(record, MemoryRecord)
+    assert isinstance(warning, EventRecord)
+    free, age = record.bytes["free"], record.t - 1.0
+    assert free is not None
+    assert (age, warning.data["steps"]) == (1.0, (free - 2 * 10) // 10), "two steps of 0.5 s since the device was read"
+    other = State(START)
+    other.sampled([host(1.0)])
+    other.heard(event("leak", LEAK | {"bytes_per_step": 10, "device": "cuda:0"}))
+    assert len(other.heard(memory(step=301))) == 1, "a leak on another device"
