@@ -20,7 +20,14 @@ HOLDERS = {"graph": "list losses", "chain": None, "kept": "list Meter.values", "
 
 OFTEN = {"trainer": "graph", "hook": "kept", "retain": "graph", "traceback": "kept", "prefetch": "kept"}
 OFTEN_IN = {"trainer": "list Trainer.outputs", "hook": "list hidden", "traceback": "a list of exceptions"}
-RARE = {"tensorboard": ("graph", 50), "every_tenth": ("kept", 10), "evaluated": ("kept", 20), "epochs": ("kept", 40)}
+RARE = {
+    "tensorboard": ("graph", 50),
+    "every_tenth": ("kept", 10),
+    "evaluated": ("kept", 20),
+    "epochs": ("kept", 40),
+    "late": ("kept", 1),
+}
+"""How often one is added, in steps; what comes in each step comes late."""
 HONEST = (
     *("replay", "roomy_replay", "ring", "ema_copy", "accumulation", "curriculum", "evaluation", "epoch_metrics"),
     *("lru", "generated", "context"),

@@ -171,6 +171,15 @@ def epochs(model, optimizer, steps, pause):
         history.append(torch.stack(outputs))  # leaks: epochs
 
 
+def late(model, optimizer, steps, pause):
+    best = []
+    for step, x in enumerate(batches(steps)):
+        out, _ = trained(model, optimizer, x)
+        if step >= 100:
+            best.append((out - x).detach().square())  # leaks: late
+        pause()
+
+
 # -- honest ----------------------------------------------------------------------------------------------------------
 
 
