@@ -29,6 +29,7 @@ _STAYS = 3
 _CROWD = 30_000
 """Young objects that are too many to be looked through: a program that collects by itself, or never."""
 _YOUNG = (0, 1)
+_KINDS = frozenset({torch.Tensor, torch.nn.Parameter})
 
 
 class Hunt:
@@ -88,8 +89,8 @@ class Hunt:
     def _look_through(self, step: int, census: Census) -> None:
         with torch._C.DisableTorchFunction():
             for generation in _YOUNG:
-                for one in gc.get_objects(generation=generation):
-                    if issubclass(type(one), torch.Tensor) and sort_of(one) == self.sort:
+                for one in [one for one in gc.get_objects(generation=generation) if type(one) in _KINDS]:
+                    if sort_of(one) == self.sort:
                         self._meet(step, one, census)
         stay = [(at, one) for at, one in self._fresh if step >= at + _STAYS and one.alive]
         self._stayed += sorted({at for at, _ in stay if not self._stayed or at > self._stayed[-1]})

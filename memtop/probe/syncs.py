@@ -38,7 +38,8 @@ _COPIES = ("aten::_to_copy", "aten::copy_")
 WAITING = _READS.union(_MASKED, _COPIES)
 """Names of operators that may wait."""
 _THIN = frozenset(
-    str(Path(torch.__file__).parent / name) for name in ("functional.py", "_tensor.py", "_jit_internal.py")
+    str(Path(torch.__file__).parent / name)
+    for name in ("functional.py", "_tensor.py", "_jit_internal.py", "nn/parameter.py")
 )
 """Python of torch's that stands between a person's line and an operator: `torch.unique`, `float(tensor)`."""
 

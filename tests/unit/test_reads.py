@@ -25,7 +25,7 @@ def nobody_minds(monkeypatch: pytest.MonkeyPatch) -> None:
 minding: list[type] = []
 """Classes of tensors that are known of."""
 MASK = torch.tensor([True, False, True])
-ONE = torch.tensor(2.0)
+PARAMETER = torch.nn.Parameter(torch.ones(2))
 
 
 def looked(run: Callable[[torch.Tensor], object], phase: int | None = None) -> list[tuple[str, int, int]]:
@@ -56,6 +56,7 @@ READS: dict[str, tuple[Callable[[torch.Tensor], object], str]] = {
     "tolist": (lambda x: x.tolist(), "tolist"),
     "print": (lambda x: str(x), "repr"),
     "f-string": (lambda x: f"{x}", "repr"),
+    "print a parameter": (lambda x: str(PARAMETER), "repr"),
     "cpu": (lambda x: x.cpu(), "cpu"),
     "nonzero": (lambda x: x.nonzero(), "nonzero"),
     "where": (lambda x: torch.where(MASK), "nonzero"),
