@@ -130,14 +130,14 @@ def _common(asked: list[Any]) -> tuple[bool, Any, bool]:
     level, reach = list(asked), {id(one): {number} for number, one in enumerate(asked)}
     seen, held, thrown = {id(asked), id(level), id(reach)}, False, False
     enough = max(2, min(len(asked), _ASKED))
-    for depth in range(_LEVELS):
+    for _ in range(_LEVELS):
         above: list[Any] = []
         reached: dict[int, set[int]] = {}
         for one in gc.get_referrers(*level):
             if id(one) in seen or one is level or _is_ours(one):
                 continue
             seen.add(id(one))
-            held = held or depth == 0
+            held = True
             thrown = thrown or type(one) is TracebackType
             above.append(one)
             reached[id(one)] = set().union(*(reach.get(id(below), ()) for below in gc.get_referents(one)))
