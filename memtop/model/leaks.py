@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from memtop.model.i18n import N_
 from memtop.model.units import number, size
@@ -33,8 +34,7 @@ _RARELY = 0.9
 """Tensors a step below which they come only now and then."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
     """One line that leaves more behind with every step."""
 
     t: float
@@ -90,8 +90,7 @@ def remedy(leak: Leak, say: Callable[[str], str] = str) -> str | None:
     return None if leak.over else say(_REMEDIES[leak.kind])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a deep look's step that read values off a device."""
 
     file: str | None
@@ -105,8 +104,7 @@ class Wait:
     """That the CPU stood still; 0 where the tensors are the CPU's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, most first."""
 
     step: int
