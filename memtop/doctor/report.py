@@ -55,11 +55,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_json(self) -> dict[str, Any]:
         """JSON values: `{"v": 1, "exit_code": 0, "checks": [...]}`, times in seconds."""
-        return {
-            "v": VERSION,
-            "exit_code": self.exit_code,
-            "checks": msgspec.to_builtins(self.checks),
-        }
+        return {"v": VERSION, "exit_code": self.exit_code, "checks": msgspec.to_builtins(self.checks)}
 
     def as_text(self, width: int = 80, colour: bool = False) -> str:
         """Lines no wider than `width`; `colour` adds SGR colours to the words of the first column."""

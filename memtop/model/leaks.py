@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from memtop.model.i18n import N_
 from memtop.model.units import number, size
 
 KINDS = {
-    "graph": "kept with their graph",
-    "chain": "kept by a graph that reaches back through earlier steps",
-    "kept": "kept from step to step",
-    "grows": "a tensor replaced by a larger one each time",
+    "graph": N_("kept with their graph"),
+    "chain": N_("kept by a graph that reaches back through earlier steps"),
+    "kept": N_("kept from step to step"),
+    "grows": N_("a tensor replaced by a larger one each time"),
 }
 _REMEDIES = {
-    "graph": "keep `loss.item()`, or `.detach()` what is kept",
-    "chain": "`.detach()` what is carried from step to step (the hidden state) before the next one uses it",
-    "kept": "keep numbers (`.item()`), move them to the CPU, or bound the list",
-    "grows": "bound it, or write into one tensor made once",
+    "graph": N_("keep `loss.item()`, or `.detach()` what is kept"),
+    "chain": N_("`.detach()` what is carried from step to step (the hidden state) before the next one uses it"),
+    "kept": N_("keep numbers (`.item()`), move them to the CPU, or bound the list"),
+    "grows": N_("bound it, or write into one tensor made once"),
 }
+_OVER = N_("no leak any more: what {place} left behind is gone, or has levelled off")
+_LEAK = N_("leak at {place}: {what}, {kind}")
+_HELD = N_("leak at {place}: {what}, {kind}, in {holder}")
+_ONE = N_("1 tensor, {size} more a step")
+_MANY = N_("{count} tensors, {size} more a step")
+_MORE = N_("{size} more a step")
+_RARE = N_("{size} more about every {steps} steps")
+_NOWHERE = N_("a line that is not known")
+_RARELY = 0.9
+"""Tensors a step below which they come only now and then."""
 
 
 class Leak(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +40,17 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
     t: float
     kind: str
     """A key of `KINDS`."""
-    file: str
-    line: int
+    file: str | None
+    """`None` where the line could not be found."""
+    line: int | None
     text: str | None
     module: str | None
     category: str | None
     device: str | None
     tensors_per_step: float
     bytes_per_step: int
+    bytes_each: int | None = None
+    """Of what is added only now and then: how much each time."""
     since: int
     """The first step in which it was seen."""
     holder: str | None
@@ -44,24 +59,35 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
     """It has levelled off, or was let go."""
 
     @property
-    def place(self) -> str:
-        """`train.py:12`."""
-        return f"{self.file.rpartition('/')[2]}:{self.line}"
+    def place(self) -> str | None:
+        """`train.py:12`; `None` where the line could not be found."""
+        return None if self.file is None else f"{self.file.rpartition('/')[2]}:{self.line}"
 
 
-def headline(leak: Leak) -> str:
-    """What leaks, in one line."""
-    held = "" if leak.holder is None else f", in {leak.holder}"
+def headline(leak: Leak, say: Callable[[str], str] = str) -> str:
+    """What leaks, in one line. `say` translates, for a screen."""
+    place = leak.place or say(_NOWHERE)
     if leak.over:
-        return f"no leak any more: what {leak.place} left behind is gone, or has levelled off"
-    few = "1 tensor, " if leak.tensors_per_step == 1 else f"{number(leak.tensors_per_step)} tensors, "
-    count = few if leak.tensors_per_step >= 1 else ""
-    return f"leak at {leak.place}: {count}{size(leak.bytes_per_step)} more a step, {KINDS[leak.kind]}{held}"
+        return say(_OVER).format(place=place)
+    kind, what = say(KINDS[leak.kind]), _amount(leak, say)
+    if leak.holder is None:
+        return say(_LEAK).format(place=place, what=what, kind=kind)
+    return say(_HELD).format(place=place, what=what, kind=kind, holder=leak.holder)
 
 
-def remedy(leak: Leak) -> str | None:
-    """What to do about it."""
-    return None if leak.over else _REMEDIES[leak.kind]
+def _amount(leak: Leak, say: Callable[[str], str]) -> str:
+    """How much more, and how often."""
+    bytes_, tensors = size(leak.bytes_per_step), leak.tensors_per_step
+    if leak.bytes_each is not None and 0 < tensors < _RARELY:
+        return say(_RARE).format(size=size(leak.bytes_each), steps=number(1 / tensors))
+    if tensors == 1:
+        return say(_ONE).format(size=bytes_)
+    return say(_MANY if tensors > 1 else _MORE).format(count=number(tensors), size=bytes_)
+
+
+def remedy(leak: Leak, say: Callable[[str], str] = str) -> str | None:
+    """What to do about it. `say` translates, for a screen."""
+    return None if leak.over else say(_REMEDIES[leak.kind])
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +125,7 @@ def as_data(leak: Leak) -> dict[str, Any]:
         "device": leak.device,
         "tensors_per_step": leak.tensors_per_step,
         "bytes_per_step": leak.bytes_per_step,
+        "bytes_each": leak.bytes_each,
         "since": leak.since,
         "holder": leak.holder,
         "remedy": remedy(leak),

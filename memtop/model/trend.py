@@ -75,6 +75,15 @@ def steps_left(seen: Sequence[Seen]) -> int | None:
     return left if left <= _AHEAD * (seen[-1].step - seen[0].step) else None
 
 
+def filled_by(seen: Seen, leaking: int) -> int | None:
+    """Steps until leaks of so many bytes a step, which are certain, have used up what is free; `None` where that is
+    further than can be told."""
+    if leaking <= 0:
+        return None
+    left = seen.free // leaking
+    return left if left <= _AHEAD * seen.step else None
+
+
 def larger_input(seen: Sequence[Seen], largest: int) -> int | None:
     """Bytes that would be missing if an input of `largest` bytes came again; `None` where it fits or can't be told.
 
@@ -104,14 +113,15 @@ class Trend:
         self.warning: Foretold | None = None
 
     def add(
-        self, seen: Seen, shape: str, missing: Callable[[int], int | None] = lambda length: None
+        self, seen: Seen, shape: str, missing: Callable[[int], int | None] = lambda length: None, leaking: int = 0
     ) -> Foretold | None:
         """One more step, its inputs of `shape`; a warning where that is news. `missing` forecasts the bytes that a
-        sequence so long is above the limit, 0 or less where it fits; `None` where there is no such forecast."""
+        sequence so long is above the limit, 0 or less where it fits; `None` where there is no such forecast. `leaking`:
+        bytes a step of leaks that are certain, most of which no category counts."""
         self._seen.append(seen)
         if seen.inputs >= self._largest:
             self._largest, self._shape, self._length = seen.inputs, shape, seen.length
-        found = self._find(seen, missing)
+        found = self._find(seen, missing, leaking)
         if found is not None:
             self._calm, before, self.warning = 0, self.warning, found
             return found if before is None or (before.steps is None) != (found.steps is None) else None
@@ -120,11 +130,13 @@ class Trend:
             self.warning = None
         return None
 
-    def _find(self, newest: Seen, forecast: Callable[[int], int | None]) -> Foretold | None:
+    def _find(self, newest: Seen, forecast: Callable[[int], int | None], leaking: int) -> Foretold | None:
         known = list(self._seen)
-        left = steps_left(known)
+        rate = growth(known) or 0.0
+        # A trend sees what the categories count; of the two the faster is what fills memory.
+        left = filled_by(newest, leaking) if leaking >= rate else steps_left(known)
         if left is not None:
-            rate = growth(known) or 0.0
+            rate = max(rate, leaking)
             text = f"this will not fit in about {number(left)} steps: {size(round(rate))} more with every step"
             return Foretold(text=text, remedy=f"{size(newest.free)} are left; the lines say what is kept", steps=left)
         advice = "cap the length, or use a smaller batch for long inputs"

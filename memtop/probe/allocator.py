@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +62,17 @@ def highest(device: str) -> dict[str, int]:
         "reserved": stats["reserved_bytes"]["all"]["peak"],
         "retries": stats["num_alloc_retries"],
     }
+
+
+def memory(device: str) -> int:
+    """Bytes that a device has in all; for the CPU what this process's container may use of them."""
+    if device.startswith("cuda:") and torch.cuda.is_initialized():
+        return int(torch.cuda.get_device_properties(int(device[5:])).total_memory)
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # No such file, or `max`.
+        return whole
 
 
 def facts() -> dict[str, Any]:

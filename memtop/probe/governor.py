@@ -28,6 +28,8 @@ _DEEP_GAP_NS = _WINDOW * _SECOND
 """At most one deep look that nobody asked for in this time."""
 _DEEP_SHARE = 0.5
 """Of the budget: what such deep looks may take."""
+_COUNT_SHARE = 0.25
+"""Of the budget: what searches of all the process's tensors may take, each being paid for before it begins."""
 _HOOKS_SHARE = 0.25
 """Of the budget: where the hooks of unwatched steps take more, they are thinned."""
 _OUTLIER = 4
@@ -100,6 +102,7 @@ class Governor:
         self._look_ns = 0
         self._beyond_ns = 0.0
         self._deep_at = 0
+        self._count_at = self._count_ns = 0
         self._deep_wall: int | None = None
         self._deep_own = self._deep_more = 0
         self._deep_announced = self._unbooked = False
@@ -223,6 +226,21 @@ class Governor:
         else:
             self._tier = self._affordable(now_ns)
         return self._tier
+
+    def may_count(self, now_ns: int, guess_ns: int) -> bool:
+        """Whether there is room for a search of all the process's tensors. `guess_ns`: what the first one may cost."""
+        cost = self._count_ns or guess_ns
+        if self._budget <= 0 or not self._since_ns or not cost:
+            return False
+        if now_ns - (self._count_at or self._since_ns) < cost / (_COUNT_SHARE * self._budget):
+            return False
+        room = self._budget * _WINDOW * _SECOND - self._looks.total(now_ns) - self._hooks_ahead(now_ns)
+        return cost <= room
+
+    def counted(self, cost_ns: int, now_ns: int) -> None:
+        """That search has been made, after a step and before the next."""
+        self._count_at, self._count_ns = now_ns, cost_ns
+        self._spend(self._looks, cost_ns, now_ns)
 
     def _book_beside(self, beside_ns: int, now_ns: int) -> None:
         """Our thread's work in the second after an announced step is for that step: it sends what was seen."""

@@ -129,10 +129,17 @@ class Inputs:
     def steps_left(self) -> int | None:
         """How many steps this pass over the loader still has; `None` where there is no loader, it can't say, or its
         sampler has no end but a very large number (`num_samples=sys.maxsize`)."""
+        return self._steps(lambda iterator: max(0, len(iterator) - int(iterator._num_yielded)))
+
+    def steps_in_all(self) -> int | None:
+        """The same of the whole pass."""
+        return self._steps(len)
+
+    def _steps(self, batches_of: Callable[[Any], int]) -> int | None:
         iterator = self._iterator()
         try:
-            left = _ENDLESS if iterator is None else max(0, len(iterator) - int(iterator._num_yielded))
-            return None if left >= _ENDLESS else -(-left // max(1, self._usual))
+            count = _ENDLESS if iterator is None else batches_of(iterator)
+            return None if count >= _ENDLESS else -(-count // max(1, self._usual))
         except (AttributeError, NotImplementedError, TypeError, ValueError):
             return None
 

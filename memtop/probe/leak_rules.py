@@ -24,6 +24,10 @@ _SLOW_STEPS, _SLOW_SECONDS = 56, 120.0
 """Where steps are slow: fewer of them, after this time."""
 _ALIVE = 0.9
 """Of what was left behind: the share that must still be there."""
+_SHARE = 0.25
+"""Of memory: what may be gathered until a pass ends."""
+_SLACK = 0.5
+"""Slower than this share of the whole pace: it is levelling off."""
 _STEADY = 4.0
 """How much faster or slower than on the whole a tensor may have grown at last, to be growing still."""
 
@@ -58,6 +62,31 @@ class Rate(NamedTuple):
     """A step."""
 
 
+class Passes:
+    """When passes over the data end, as far as a loader says so."""
+
+    def __init__(self) -> None:
+        self.ends: int | None = None
+        """The last step of the running pass; `None` where nothing says so."""
+        self.length = 0
+        """Steps of a whole pass; 0 where nothing says so."""
+        self._ended = 0
+
+    def saw(self, step: int, left: int | None, whole: int | None) -> None:
+        """After `step`, so many more steps are `left` of the running pass, a `whole` one; `None`: nothing says so."""
+        if self.ends is not None and step > self.ends:
+            self._ended, self.ends = self.ends, None
+        if left is not None and left > 0:
+            self.ends, self.length = step + left, whole or 0
+
+    def may_empty(self, since: int, step: int, rate: float, memory: int) -> bool:
+        """Whether what has been left behind since step `since`, `rate` bytes a step, may only be waiting for a pass to
+        end: none has ended meanwhile, and what there will be by then is not much of `memory` bytes."""
+        if self.ends is None or since <= self._ended < step - SETTLED:
+            return False
+        return rate * (self.ends - since) < memory * _SHARE
+
+
 def long_enough(step: int, seconds: float) -> bool:
     """Whether what was left behind has had time to go. `seconds` since the first look."""
     return step >= _STEPS or (step >= _SLOW_STEPS and seconds >= _SLOW_SECONDS)
@@ -77,6 +106,22 @@ def kept(seen: Sequence[Left]) -> Rate | None:
     if len(last) < LOOKS or not suspicious(seen) or any(one.made == 0 for one in last):
         return None
     return Rate(_middle([one.made for one in last]), _middle([one.bytes for one in last]))
+
+
+def adds(seen: Sequence[Left], spans: Sequence[int]) -> Rate | None:
+    """What is left behind a step, of censuses; `None` where it has not gone on long enough, or slackens.
+
+    `spans`: the steps that each census looks back over.
+    """
+    last, lately = seen[-LOOKS:], spans[-LOOKS:]
+    if kept(seen) is None:
+        return None
+    tensors = sum(one.made for one in last) / sum(lately)
+    newest = last[-1].made / lately[-1]
+    # What comes every 50 steps comes once or twice in 70.
+    if newest < _SLACK * tensors and last[-1].made + 1 < tensors * lately[-1]:
+        return None
+    return Rate(tensors, sum(one.bytes for one in last) / sum(lately))
 
 
 def over(seen: Sequence[Left]) -> bool:

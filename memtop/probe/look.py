@@ -38,6 +38,7 @@ from .mode import Mode, address, resizing
 from .operators import ANY, SIZE
 from .origins import Origins
 from .places import Places
+from .reads import Reads
 from .storages import device_name, pieces, storages, tensors
 from .syncs import Syncs
 
@@ -126,6 +127,7 @@ class Look:
         self.writes = writes
         """Whether what backward writes into is looked at."""
         self._mode = Mode(self)
+        self._methods = Reads(self)
 
     @property
     def births(self) -> list[Birth]:
@@ -152,11 +154,13 @@ class Look:
         self.began = _now()
         self._resize = torch.UntypedStorage.__dict__.get("resize_")
         torch.UntypedStorage.resize_ = resizing(self, torch.UntypedStorage.resize_)
+        self._methods.enter()
         self._mode.__enter__()
 
     def leave(self) -> None:
         """Stop watching. Where the person's own mode was put on top since, it stays where it is."""
         self._give_resize_back()
+        self._methods.leave()
         above = []
         while (top := _get_current_dispatch_mode()) is not None and top is not self._mode:
             above.append(top)

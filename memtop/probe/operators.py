@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
+from .syncs import WAITING
+
 NONE, NEW, ANY, SIZE, SHAPE, SYNC = range(6)
 """What an operator may do: nothing new; one new tensor; anything; change a storage's size; nothing new, but its result
 says the shape of what a module made. `SYNC` is added for one that may make the CPU wait for a device."""
@@ -14,9 +16,6 @@ known: dict[Any, int] = {}
 """By operator; below 0 for what is no ordinary operator."""
 _SHAPING = frozenset({"aten::view", "aten::_unsafe_view", "aten::permute", "aten::_reshape_alias", "aten::unflatten"})
 _RESIZING = frozenset({"aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"})
-_WAITING = frozenset(
-    f"aten::{name}" for name in ("_local_scalar_dense", "_to_copy", "copy_", "nonzero", "masked_select", "equal")
-)
 _plain = {torch.Tensor: True, torch.nn.Parameter: True}
 _disabled = torch._C._disabled_torch_dispatch_impl
 
@@ -36,7 +35,7 @@ def kind_of(func: Any) -> int:
     if not isinstance(func, OpOverload):
         known[func] = -1
     else:
-        known[func] = _by_schema(func._schema) + (SYNC if func._schema.name in _WAITING else 0)
+        known[func] = _by_schema(func._schema) + (SYNC if func._schema.name in WAITING else 0)
     return known[func]
 
 

@@ -11,7 +11,7 @@ from . import allocator, deep, describe, inputs, untraced, wire
 from .clock import Clock
 from .forwards import Forwards
 from .governor import Governor, Tier
-from .leaks import Leaks
+from .leaking import Leaking
 from .loss import Loss
 from .oom import Ooms
 from .orders import Orders
@@ -48,7 +48,7 @@ def start(path: str, early: Transport | None) -> None:
     _probe.begin()
 
 
-class Probe(Unhooked, Visited):
+class Probe(Unhooked, Visited, Leaking):
     """Watches the steps of one process. Everything runs on the training thread but for the transport."""
 
     def __init__(self, link: Transport, budget: float) -> None:
@@ -67,7 +67,7 @@ class Probe(Unhooked, Visited):
         self._holding = False
         self._started = time.monotonic_ns()
         self._clock = Clock()
-        self._leaks = Leaks(asks=budget > 0)
+        self._follow_leaks(asks=budget > 0)
         self._ooms = Ooms(link, self._tracker, self._inputs, lambda: self._clock.step)
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
         self._deep: deep.DeepStep | None = None
@@ -229,7 +229,7 @@ class Probe(Unhooked, Visited):
             if (waits := looked.syncs()) is not None:
                 self._link.send(wire.event("syncs", waits[0], **waits[1]))
             if looked.found is not None:
-                self._leaks.looked(looked.found)
+                self._leaks_looked(looked.found)
         self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
 
     def _given_up(self, looked: deep.DeepStep) -> None:
@@ -257,6 +257,7 @@ class Probe(Unhooked, Visited):
             return
         self._meet()
         self._orders.obey(self._clock.step)
+        self._count_tensors()
         began, entered = time.thread_time_ns(), time.monotonic_ns()
         early = self._clock.step <= _EARLY
         self._decide(entered, early)
@@ -285,18 +286,16 @@ class Probe(Unhooked, Visited):
             time.sleep(0.01)
 
     def _is_near(self) -> bool:
-        """Whether the last step asked for may come within a second."""
+        """Whether the last step asked for, or one that a hunt for a leak awaits, may come within a second."""
         ahead = _NEAR_NS / self._governor.usual_ns if self._governor.usual_ns else _EARLY
-        return self._last > 0 and self._last - self._clock.step <= ahead + 1
+        step = self._clock.step
+        return 0 < self._last <= step + ahead + 1 or self._sparse.awaits(step, int(ahead) + 1)
 
     def _decide(self, now: int, early: bool) -> None:
         """Whether the next step is watched, and whether a `step` record is due."""
         if early or now - self._clock.reported_ns >= _RECORD_GAP_NS:
             self._send_step()
-        for name, message, data in self._leaks.news(self._clock.step):
-            self._link.send(wire.event(name, message, **data))
-        if self._leaks.due(self._clock.step):
-            self._governor.ask_deep()
+        self._news_of_leaks()
         tier = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
         self._watching = bool(tier)
         self._will_know = self._will_know or untraced.on_compile(self._compiles)

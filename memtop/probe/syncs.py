@@ -1,7 +1,9 @@
-"""Where a step makes the CPU wait for a device: values read (`.item()`, `bool(tensor)`), copies to the CPU.
+"""Where a step makes the CPU wait for a device: values read (`.item()`, `bool(tensor)`, `.tolist()`, `print`), results
+whose size depends on values (`nonzero`, a boolean mask), copies between the CPU and a device.
 
-Seen by the deep look's dispatch mode. On the CPU nothing waits; a value that the person's own line reads there is
-counted all the same, with no time: the same line would wait on a GPU. torch's own reads (Adam's step count) are not.
+Seen by the deep look's dispatch mode, and by `reads.py` where no operator runs. On the CPU nothing waits; a value that
+the person's own line reads there is counted all the same, with no time: the same line would wait on a GPU. What a
+loader and an optimizer read is not (Adam's step count, a label): it is the CPU's on a GPU's machine as well.
 """
 
 from __future__ import annotations
@@ -9,11 +11,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .births import PHASES
+import torch
+
+from .births import DATA, OPTIMIZER, PHASES
 from .places import Places, text_of
 
-_READS = "aten::_local_scalar_dense"
+_READS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "_local_scalar_dense",
+        "_linalg_check_errors",
+        "_unique2",
+        "allclose",
+        "bincount",
+        "equal",
+        "masked_select",
+        "nonzero",
+        "repeat_interleave",
+        "unique_consecutive",
+        "unique_dim",
+    )
+)
+"""The CPU must know the values, or how many results there are."""
+_MASKED = ("aten::index", "aten::index_put", "aten::index_put_")
 _COPIES = ("aten::_to_copy", "aten::copy_")
+WAITING = _READS.union(_MASKED, _COPIES)
+"""Names of operators that may wait."""
+_THIN = frozenset(
+    str(Path(torch.__file__).parent / name)
+    for name in ("functional.py", "_tensor.py", "_jit_internal.py", "nn/parameter.py")
+)
+"""Python of torch's that stands between a person's line and an operator: `torch.unique`, `float(tensor)`."""
 
 Key = tuple[int, str, str, int]
 """Line (a number of `Places`), operator, device, phase."""
@@ -31,14 +59,22 @@ class Syncs:
         """An operator that may wait has run, called from `frame`."""
         name: str = operator._schema.name
         device = _waits_for(name, args, kwargs or {}, result)
-        if device is None:
-            return
+        if device is not None:
+            self._count(name.removeprefix("aten::"), device, frame, phase, elapsed_ns)
+
+    def read(self, name: str, device: str, frame: Any, phase: int, elapsed_ns: int) -> None:
+        """A method has read a tensor's values without an operator, called from `frame`."""
+        self._count(name, device, frame, phase, elapsed_ns)
+
+    def _count(self, name: str, device: str, frame: Any, phase: int, elapsed_ns: int) -> None:
         if device == "cpu":
-            if frame is None or not self._places.is_mine(frame.f_code):
+            while frame is not None and frame.f_code.co_filename in _THIN:
+                frame = frame.f_back
+            if phase in (DATA, OPTIMIZER) or frame is None or not self._places.is_mine(frame.f_code):
                 return
             elapsed_ns = 0
         line = self._places.find(frame)[0] if frame is not None else self._places.edge
-        known = self._waits.setdefault((line, name.removeprefix("aten::"), device, phase), [0, 0])
+        known = self._waits.setdefault((line, name, device, phase), [0, 0])
         known[0] += 1
         known[1] += elapsed_ns
 
@@ -77,11 +113,28 @@ class Syncs:
 
 
 def _waits_for(name: str, args: Any, kwargs: Any, result: Any) -> str | None:
-    """The device that the CPU has waited for; `None` for none."""
-    source = args[1] if name == "aten::copy_" else args[0]
-    device: str = source.device.type
+    """The device that the CPU has waited for, or would wait for if it were one; `None` for none."""
     if name in _COPIES:
-        target = args[0] if name == "aten::copy_" else result
-        blocking = not (kwargs.get("non_blocking") or (name == "aten::copy_" and len(args) > 2 and args[2]))
-        return device if device not in ("cpu", "meta") and target.device.type == "cpu" and blocking else None
-    return device if device != "cpu" or name == _READS else None
+        return _copies(name, args, kwargs, result)
+    device: str = args[0].device.type
+    if device == "meta" or (name in _MASKED and not _is_masked(args)):
+        return None
+    return None if name == "aten::repeat_interleave" and kwargs.get("output_size") is not None else device
+
+
+def _copies(name: str, args: Any, kwargs: Any, result: Any) -> str | None:
+    """The device of a copy that waits: one between it and the CPU, either way, waits for all that was queued before,
+    unless `non_blocking` says otherwise."""
+    target, source = (args[0], args[1]) if name == "aten::copy_" else (result, args[0])
+    if kwargs.get("non_blocking") or (name == "aten::copy_" and len(args) > 2 and args[2]):
+        return None
+    kinds: set[str] = {target.device.type, source.device.type}
+    return kinds.difference({"cpu"}).pop() if len(kinds) == 2 and "cpu" in kinds and "meta" not in kinds else None
+
+
+def _is_masked(args: Any) -> bool:
+    """Whether a boolean tensor says which elements: how many they are is known by its values. One number of the CPU's
+    put there is filled in without being asked."""
+    masks = [one for one in args[1] if one is not None and one.dtype in (torch.bool, torch.uint8)]
+    filled = len(args) > 2 and args[2].numel() == 1 and args[2].device.type == "cpu"
+    return bool(masks) and not filled

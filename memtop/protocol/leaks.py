@@ -13,12 +13,15 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
     """See `model.leaks.Leak`."""
 
     kind: str
-    place: Where
+    place: Where | None
+    """`None` where the line could not be found."""
     module: str | None
     category: str | None
     device: str | None
     tensors_per_step: float
     bytes_per_step: int
+    bytes_each: int | None = None
+    """Of what is added only now and then: how much each time."""
     since: int
     holder: str | None
     more: list[Where]
@@ -28,7 +31,8 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
 class Over(msgspec.Struct, frozen=True, kw_only=True):
     """A leak that has ended."""
 
-    place: Where
+    place: Where | None
+    holder: str | None = None
     part: bool
     """It was one of another leak's `more`."""
 

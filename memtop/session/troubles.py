@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from memtop.model import leaks, oom_text
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.leaks import Leak, Wait, Waits
 from memtop.model.ledger import known
 from memtop.model.oom import Explanation
@@ -25,6 +26,8 @@ from memtop.session.ooms import Before, Ooms
 if TYPE_CHECKING:
     from memtop.session.state import State
 
+Key = tuple[str | None, int | str | None]
+"""File and line of a leak; where they are not known, `None` and what holds it."""
 _NAMES = frozenset({"oom", "oom_end", "leak", "leak_over", "syncs"})
 _LEAKS = 20
 _SIGKILL = 9
@@ -42,8 +45,8 @@ class Troubles:
         """Which of several ranks this is; `None` where there is one."""
         self.elsewhere: Explanation | None = None
         """Of several, another rank's failure."""
-        self.leaks: dict[tuple[str, int], Leak] = {}
-        """By file and line, those over included."""
+        self.leaks: dict[Key, Leak] = {}
+        """Those over included."""
         self.waits: Waits | None = None
         self.trends: dict[str, Trend] = {}
 
@@ -78,27 +81,43 @@ class Troubles:
         """A memory record: whether it foretells that memory will run out."""
         if record.moment != "forward_end" or record.bytes.get("activations") is None:
             return []
-        free = record.bytes.get("free")
+        leaking = self._leaking(record.device)
+        free = self._free(record, leaking)
         if free is None:
             return []
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
         seen = Seen(
             step=record.step,
-            held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
+            held=_held(record),
             inputs=record.bytes.get("inputs") or 0,
-            free=free + (record.bytes.get("cached") or 0),
+            free=free,
             length=given[1] if len(given) > 1 else None,
         )
 
         def missing(length: int) -> int | None:
             return self._state.forecasts.missing(record.device, given[0], length)
 
-        found = self.trends.setdefault(record.device, Trend()).add(seen, "×".join(map(str, given)) or "?", missing)
+        shape = "×".join(map(str, given)) or "?"
+        found = self.trends.setdefault(record.device, Trend()).add(seen, shape, missing, leaking)
         if found is None:
             return []
         data = {"device": record.device, "steps": found.steps, "remedy": found.remedy}
         return [EventRecord(t=record.t, rank=record.rank, name="warning", message=found.text, data=data)]
+
+    def _leaking(self, device: str) -> int:
+        """Bytes a step that the leaks of a device add up to; one whose device is not known is of them."""
+        return sum(one.bytes_per_step for one in self.live() if one.device in (device, None))
+
+    def _free(self, record: MemoryRecord, leaking: int) -> int | None:
+        """Bytes that can still be had, the allocator's cache included. The device was read up to some seconds before:
+        what has leaked since is taken off."""
+        free, read, step = record.bytes.get("free"), record.sources.get("device"), self._state.step
+        if free is None:
+            return None
+        age = 0.0 if read is None else max(0.0, record.t - read)
+        steps = age / step.seconds if step is not None and step.seconds > 0 else 0.0
+        return max(0, free + (record.bytes.get("cached") or 0) - round(leaking * steps))
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""
@@ -120,12 +139,10 @@ class Troubles:
         trend = self.trends.get(device)
         leak = max(self.live(), key=lambda one: one.bytes_per_step, default=None)
         if leak is not None:
-            soon = (
-                ""
-                if trend is None or trend.warning is None or trend.warning.steps is None
-                else (f"; full in about {trend.warning.steps:,} steps")
-            )
-            return Banner(severity="warning", text=leaks.headline(leak) + soon, remedy=leaks.remedy(leak))
+            text = leaks.headline(leak, _)
+            if trend is not None and trend.warning is not None and trend.warning.steps is not None:
+                text = _("{leak}; full in about {steps:,} steps").format(leak=text, steps=trend.warning.steps)
+            return Banner(severity="warning", text=text, remedy=leaks.remedy(leak, _))
         if trend is not None and trend.warning is not None:
             return Banner(severity="warning", text=trend.warning.text, remedy=trend.warning.remedy)
         return None
@@ -179,26 +196,27 @@ class Troubles:
         leak = Leak(
             t=t,
             kind=told.kind,
-            file=one_line(place.file, 400),
-            line=place.line,
-            text=None if place.text is None else one_line(place.text, 200),
+            file=None if place is None else one_line(place.file, 400),
+            line=None if place is None else place.line,
+            text=None if place is None or place.text is None else one_line(place.text, 200),
             module=None if told.module is None else one_line(told.module, 300),
             category=None if told.category is None else one_line(told.category, 30),
             device=None if told.device is None else one_line(told.device, 20),
             tensors_per_step=told.tensors_per_step,
             bytes_per_step=told.bytes_per_step,
+            bytes_each=told.bytes_each,
             since=told.since,
             holder=None if told.holder is None else one_line(told.holder, 100),
         )
         if len(self.leaks) < _LEAKS:
-            self.leaks[leak.file, leak.line] = leak
+            self.leaks[_key(told.place, told.holder)] = leak
         more = [f"{one_line(one.file, 400)}:{one.line}" for one in told.more]
         data = leaks.as_data(leak) | {"more": more}
         return EventRecord(t=t, rank=message.rank, name="leak", message=leaks.headline(leak), data=data)
 
     def _over(self, t: float, message: wire.Event) -> list[Record]:
         told = leaks_wire.over(message.data)
-        key = (one_line(told.place.file, 400), told.place.line)
+        key = _key(told.place, told.holder)
         if key not in self.leaks:
             return []
         leak = self.leaks[key] = replace(self.leaks[key], over=True)
@@ -212,6 +230,16 @@ class Troubles:
         )
         data = msgspec.to_builtins(self.waits)
         return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
+
+
+def _held(record: MemoryRecord) -> int:
+    """Tensor bytes: all that the allocator counts, where one does; else what every watched step knows of."""
+    seen = known(record.bytes | dict.fromkeys(("temporaries", "other_tensors")))
+    return seen if record.allocated is None else record.allocated
+
+
+def _key(place: oom_wire.Where | None, holder: str | None) -> Key:
+    return (None, holder) if place is None else (one_line(place.file, 400), place.line)
 
 
 def _data(told: Explanation) -> dict[str, Any]:

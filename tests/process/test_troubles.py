@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +11,50 @@ from typing import Any
 
 import pytest
 
-from tests.process.failing import LIMIT, ROOT, Place
+from tests.process.failing import LIMIT, ROOT, Place, eventually
 
 PROGRAMS = Path(__file__).parent / "programs"
-LEAKING, STARVED = str(PROGRAMS / "leaking.py"), str(PROGRAMS / "starved.py")
+LEAKING, STARVED, STRANGERS = (str(PROGRAMS / f"{name}.py") for name in ("leaking", "starved", "strangers"))
 HOLDERS = {"graph": "list losses", "chain": None, "kept": "list Meter.values", "grows": None, "buffer": None}
 
 
-def run(place: Place, log: Path, *command: str) -> tuple[int, bytes, bytes, list[dict[str, Any]]]:
+OFTEN = {"trainer": "graph", "hook": "kept", "retain": "graph", "traceback": "kept", "prefetch": "kept"}
+OFTEN_IN = {"trainer": "list Trainer.outputs", "hook": "list hidden", "traceback": "a list of exceptions"}
+RARE = {
+    "tensorboard": ("graph", 50),
+    "every_tenth": ("kept", 10),
+    "evaluated": ("kept", 20),
+    "epochs": ("kept", 40),
+    "late": ("kept", 1),
+}
+"""How often one is added, in steps; what comes in each step comes late."""
+HONEST = (
+    *("replay", "roomy_replay", "ring", "ema_copy", "accumulation", "curriculum", "evaluation", "epoch_metrics"),
+    *("lru", "generated", "context"),
+)
+CENSUSES = ("1600", "0.001")
+"""Steps, and seconds of each: on a quiet machine a leak that is rare is found within them where half of the time may
+go into it."""
+
+
+def watched(log: Path, overhead: float = 1) -> list[str]:
+    """Of `memtop run`: all that stands before the command."""
+    return ["run", "--python", sys.executable, "--overhead", str(overhead), "--log", str(log)]
+
+
+def run(place: Place, log: Path, *command: str, overhead: float = 1) -> tuple[int, bytes, bytes, list[dict[str, Any]]]:
     """Status, stdout, stderr and the log's events of `memtop run`."""
-    process = place.memtop("run", "--python", sys.executable, "--log", str(log), *command)
+    process = place.memtop(*watched(log, overhead), *command)
     out, err = process.communicate(timeout=LIMIT)
     records = [json.loads(line) for line in log.read_text().splitlines()]
     return process.returncode, out, err, [one for one in records if one["kind"] == "event"]
+
+
+def leaks_of(log: Path) -> list[dict[str, Any]]:
+    """What the log has so far of leaks; it is being written."""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [one["data"] for one in records if one["kind"] == "event" and one["name"] == "leak"]
 
 
 def line_of(path: str, mark: str) -> int:
@@ -43,6 +75,40 @@ def test_a_leak_is_told_with_its_kind_and_its_line(place: Place, tmp_path: Path,
     # (4, 8) float32 a step; of the chain also the hidden layer (4, 16) and the batch.
     assert leak["bytes_per_step"] == (512 if kind == "chain" else 128)
     assert f"leak at leaking.py:{leak['line']}".encode() in err
+
+
+@pytest.mark.parametrize("kind", OFTEN)
+def test_a_stranger_s_leak_in_each_step_is_told_once_with_its_line(place: Place, tmp_path: Path, kind: str) -> None:
+    status, _, err, events = run(place, tmp_path / "log.jsonl", STRANGERS, kind)
+    assert (status, [one["name"] for one in events if one["name"].startswith("leak")]) == (0, ["leak"]), err
+    leak = next(one["data"] for one in events if one["name"] == "leak")
+    lines = [(leak["file"], leak["line"]), *((file, int(line)) for file, _, line in map(_parted, leak["more"]))]
+    assert (STRANGERS, line_of(STRANGERS, f"leaks: {kind}")) in lines[:2]
+    assert leak["kind"] == OFTEN[kind]
+    assert leak["holder"] == OFTEN_IN.get(kind, "a list")
+
+
+def _parted(place: str) -> tuple[str, str, str]:
+    return place.rpartition(":")
+
+
+@pytest.mark.parametrize("kind", RARE)
+def test_a_leak_that_is_rare_is_told_with_its_line(place: Place, tmp_path: Path, kind: str) -> None:
+    log, (how, every) = tmp_path / "log.jsonl", RARE[kind]
+    process = place.memtop(*watched(log, 50), STRANGERS, kind, "1000000", "0.001")
+    assert eventually(lambda: leaks_of(log), 2 * LIMIT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
+    [leak] = leaks_of(log)
+    assert (leak["kind"], leak["file"], leak["line"]) == (how, STRANGERS, line_of(STRANGERS, f"leaks: {kind}"))
+    assert 0.7 * every < 1 / leak["tensors_per_step"] < 1.4 * every
+    assert leak["holder"] == ("list Writer.rows" if kind == "tensorboard" else "a list")
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_a_stranger_s_honest_program_is_not_accused(place: Place, tmp_path: Path, kind: str) -> None:
+    status, _, err, events = run(place, tmp_path / "log.jsonl", STRANGERS, kind, *CENSUSES, overhead=50)
+    assert (status, [one for one in events if one["name"] in ("leak", "warning", "probe")]) == (0, []), err
 
 
 @pytest.mark.parametrize("kind", ["warm_up", "caching", "sequence", "logging", "ema"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memtop.probe.leak_rules import Left, Size, grows, kept, long_enough, may_grow, over, suspicious
+from memtop.probe.leak_rules import Left, Passes, Size, grows, kept, long_enough, may_grow, over, suspicious
 
 STEPS = (2, 6, 18, 54)
 
@@ -90,3 +90,17 @@ def test_nothing_is_told_before_a_list_could_have_been_emptied() -> None:
     assert long_enough(110, 0.1)
     assert long_enough(56, 120.0)
     assert not long_enough(55, 1000.0)
+
+
+def test_what_a_pass_gathers_is_awaited_to_its_end_unless_memory_would_not_last() -> None:
+    passes = Passes()
+    assert not passes.may_empty(2, 130, 100.0, 10**9), "no loader says when a pass ends"
+    passes.saw(3, 197, 200)
+    passes.saw(130, 70, 200)
+    assert passes.may_empty(2, 130, 100.0, 10**9)
+    assert not passes.may_empty(2, 130, 100.0, 4 * 198 * 100), "a quarter of memory by then"
+    passes.saw(205, None, None)
+    assert not passes.may_empty(2, 205, 100.0, 10**9), "a pass has ended, and it is there still"
+    passes.saw(210, 190, 200)
+    assert not passes.may_empty(2, 210, 100.0, 10**9)
+    assert passes.may_empty(203, 330, 100.0, 10**9), "all of it is of the second pass"

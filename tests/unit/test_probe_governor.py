@@ -266,3 +266,25 @@ def test_slots_forget_after_thirty_seconds() -> None:
     slots.add(5, 100 * SECOND)
     slots.add(7, 115 * SECOND)
     assert [slots.total(at * SECOND) for at in (115, 130, 131, 145, 146, 1000)] == [12, 12, 7, 7, 0, 0]
+
+
+@pytest.mark.parametrize("cost", [20_000_000, 90_000_000])
+def test_censuses_are_paid_for_before_they_are_taken_and_stay_within_their_share(cost: int) -> None:
+    governor, now, taken = Governor(0.01), 5 * SECOND, []
+    assert not governor.may_count(now, cost), "nothing has been watched yet"
+    for step in range(1, 3000):
+        now += SECOND // 10
+        governor.quiet(1, SECOND // 10, thin=False, now_ns=now)
+        governor.may_watch(step, now, 0)
+        if governor.may_count(now, cost):
+            governor.counted(cost, now)
+            taken.append(now)
+    assert 3 < len(taken) <= 0.25 * 0.01 * 300 * SECOND / cost + 1
+    assert governor.spent_ns == cost * len(taken)
+    assert most_in_a_window([(at, cost) for at in taken]) <= 0.01 * WINDOW
+
+
+def test_no_budget_no_census() -> None:
+    governor = Governor(0.0)
+    governor.may_watch(3, 5 * SECOND, 0)
+    assert not governor.may_count(500 * SECOND, 1)

@@ -151,6 +151,10 @@ class _On:
         self.device = torch.device(kind)
 
 
+def _mask(kind: str, dtype: torch.dtype = torch.bool) -> Any:
+    return SimpleNamespace(device=torch.device(kind), dtype=dtype, numel=lambda: 1)
+
+
 def _operator(name: str) -> Any:
     return SimpleNamespace(_schema=SimpleNamespace(name=f"aten::{name}"))
 
@@ -161,13 +165,24 @@ def _operator(name: str) -> Any:
         ("_local_scalar_dense", (_On("cuda"),), {}, 1.0, True),
         ("_to_copy", (_On("cuda"),), {}, _On("cpu"), True),
         ("_to_copy", (_On("cuda"),), {"non_blocking": True}, _On("cpu"), False),
-        ("_to_copy", (_On("cpu"),), {}, _On("cuda"), False),
+        ("_to_copy", (_On("cpu"),), {}, _On("cuda"), True),
+        ("_to_copy", (_On("cpu"),), {"non_blocking": True}, _On("cuda"), False),
+        ("_to_copy", (_On("cuda"),), {}, _On("cuda"), False),
+        ("_to_copy", (_On("meta"),), {}, _On("cpu"), False),
         ("_to_copy", (_On("cpu"),), {}, _On("cpu"), False),
         ("copy_", (_On("cpu"), _On("cuda")), {}, None, True),
         ("copy_", (_On("cpu"), _On("cuda"), True), {}, None, False),
-        ("copy_", (_On("cuda"), _On("cpu")), {}, None, False),
+        ("copy_", (_On("cuda"), _On("cpu")), {}, None, True),
+        ("copy_", (_On("cuda"), _On("cpu"), True), {}, None, False),
         ("nonzero", (_On("cuda"),), {}, _On("cuda"), True),
         ("nonzero", (_On("cpu"),), {}, _On("cpu"), False),
+        ("index", (_On("cuda"), [None, _mask("cuda")]), {}, _On("cuda"), True),
+        ("index", (_On("cuda"), [_mask("cuda", torch.int64)]), {}, _On("cuda"), False),
+        ("index_put_", (_On("cuda"), [_mask("cuda")], _mask("cuda")), {}, _On("cuda"), True),
+        ("index_put_", (_On("cuda"), [_mask("cuda")], _mask("cpu")), {}, _On("cuda"), False),
+        ("repeat_interleave", (_On("cuda"),), {}, _On("cuda"), True),
+        ("repeat_interleave", (_On("cuda"),), {"output_size": 9}, _On("cuda"), False),
+        ("_unique2", (_On("cuda"),), {}, _On("cuda"), True),
     ],
 )
 def test_what_makes_the_cpu_wait(name: str, args: Any, kwargs: Any, result: Any, waits: bool) -> None:

@@ -66,3 +66,14 @@ def test_a_forecast_of_the_length_says_whether_the_longest_will_fit_again() -> N
         for step, length in enumerate((16, 512, 24, 128, 16))
     ]
     assert any(one is not None and "input like the largest so far, 8×512" in one.text for one in told)
+
+
+def test_leaks_that_are_certain_foretell_when_memory_is_full_though_no_category_grows() -> None:
+    trend = Trend()
+    told = trend.add(Seen(step=130, held=100, inputs=10, free=FREE), "8×128", leaking=3)
+    assert told is not None
+    assert (told.steps, told.text) == (333, "this will not fit in about 333 steps: 3 B more with every step")
+    assert trend.add(Seen(step=140, held=100, inputs=10, free=FREE - 30), "8×128", leaking=3) is None, "no news"
+    far = Trend()
+    assert far.add(Seen(step=130, held=100, inputs=10, free=10**6), "8×128", leaking=3) is None
+    assert far.add(Seen(step=140, held=100, inputs=10, free=10**6), "8×128") is None

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from memtop.model.records import EndRecord, EventRecord
+from memtop.model.i18n import use
+from memtop.model.records import EndRecord, EventRecord, MemoryRecord
 from memtop.protocol import records as wire
 from memtop.session.state import State
 
@@ -105,3 +106,50 @@ def test_steady_growth_warns_once_in_the_log() -> None:
     banner = state.troubles.banner("cpu", 3.0)
     assert banner is not None
     assert banner.text.startswith("this will not fit in about ")
+
+
+def test_a_leak_whose_line_is_not_known_is_told_by_what_holds_it_and_can_be_over() -> None:
+    state = State(START)
+    rare = LEAK | {"place": None, "tensors_per_step": 0.02, "bytes_per_step": 82, "bytes_each": 4096}
+    (record,) = state.heard(event("leak", rare))
+    assert isinstance(record, EventRecord)
+    assert record.message == (
+        "leak at a line that is not known: 4.00 KiB more about every 50 steps, kept with their graph, in list losses"
+    )
+    assert (record.data["file"], record.data["line"]) == (None, None)
+    (record,) = state.heard(event("leak_over", {"place": None, "holder": "list losses", "part": False}))
+    assert isinstance(record, EventRecord)
+    assert state.troubles.live() == []
+
+
+def test_a_leak_is_chinese_on_the_screen_and_english_in_the_log() -> None:
+    state = State(START)
+    use("zh")
+    try:
+        (record,) = state.heard(event("leak", LEAK))
+        banner = state.troubles.banner("cpu", 3.0)
+    finally:
+        use("en")
+    assert isinstance(record, EventRecord)
+    assert record.message.startswith("leak at train.py:31: 1 tensor, 4.00 KiB more a step")
+    assert record.data["remedy"].startswith("keep `loss.item()`")
+    assert banner is not None
+    assert banner.remedy is not None
+    assert (banner.text[:15], banner.remedy[:3]) == ("train.py:31 处泄漏", "只保留")
+
+
+def test_a_leak_foretells_the_step_at_which_memory_is_full_from_a_reading_that_is_old() -> None:
+    state = State(START)
+    state.sampled([host(1.0)])
+    state.heard(step(step=300))
+    state.heard(event("leak", LEAK | {"kind": "kept", "bytes_per_step": 10}))
+    record, warning = state.heard(memory(step=301))
+    assert isinstance(record, MemoryRecord)
+    assert isinstance(warning, EventRecord)
+    free, age = record.bytes["free"], record.t - 1.0
+    assert free is not None
+    assert (age, warning.data["steps"]) == (1.0, (free - 2 * 10) // 10), "two steps of 0.5 s since the device was read"
+    other = State(START)
+    other.sampled([host(1.0)])
+    other.heard(event("leak", LEAK | {"bytes_per_step": 10, "device": "cuda:0"}))
+    assert len(other.heard(memory(step=301))) == 1, "a leak on another device"

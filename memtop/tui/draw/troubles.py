@@ -23,7 +23,7 @@ def troubles(snapshot: Snapshot, width: int, view: View) -> list[Row]:
     if snapshot.oom is not None:
         rows += _titled(_("Out of memory, explained"), view) + _oom(snapshot.oom, width, view)
     if snapshot.leaks:
-        rows += _titled("Leaks", view)
+        rows += _titled(_("Leaks"), view)
         rows += [row for leak in snapshot.leaks for row in _leak(leak, width, view)]
     if snapshot.waits is not None:
         rows += _titled(_("What makes the CPU wait"), view) + _waits(snapshot.waits, width, view)
@@ -53,11 +53,11 @@ def _oom(told: Explanation, width: int, view: View) -> list[Row]:
 def _leak(leak: Leak, width: int, view: View) -> list[Row]:
     palette = view.palette
     rows: list[Row] = [
-        [Segment(line, palette["text"])] for line in wrap(harmless(leaks.headline(leak)), min(width, 110))
+        [Segment(line, palette["text"])] for line in wrap(harmless(leaks.headline(leak, _)), min(width, 110))
     ]
     if leak.text:
         rows.append([Segment("    " + harmless(leak.text), palette["strong"])])
-    remedy = leaks.remedy(leak)
+    remedy = leaks.remedy(leak, _)
     if remedy is not None:
         rows += [[Segment("    " + line, palette["dim"])] for line in wrap(f"→ {remedy}", max(20, min(width, 110) - 4))]
     return rows
