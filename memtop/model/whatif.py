@@ -141,7 +141,7 @@ def _optimizer(facts: Facts, name: str) -> Line:
 
 def _autocast(facts: Facts) -> Line:
     """Outputs of products and what follows from them in two bytes; copies of the weights and of the batch beside."""
-    share = layers.half_precision(facts.layers)
+    share = layers.half_precision(facts.layers, cuda=facts.foreach)
     copies = layers.cast_weights(facts.layers) // 2
     batch = facts.highest("inputs") * facts.float_inputs / 2
     full, gradients = facts.forward_end().bytes["activations"] or 1, facts.highest("gradients") or 1
@@ -155,9 +155,12 @@ def _autocast(facts: Facts) -> Line:
             weights = part if point.phase != "backward" else 1 - point.bytes["gradients"] / gradients
             changed["activations"] = share * point.bytes["activations"] + part * batch
             changed["parameters"] += weights * copies
-            # The gradient of the loss's input is there in four bytes, and then in two besides.
-            whole = 1.5 * min(point.bytes["temporaries"], loss)
-            changed["temporaries"] = max(share * point.bytes["temporaries"], whole)
+            # The gradient of the loss's input is there in four bytes, and then in two besides; before that the loss's
+            # own steps have theirs, two at a time, as long as what the loss kept is there.
+            temporaries = point.bytes["temporaries"]
+            inside = 2 * loss if point.bytes["activations"] > full - loss else 0
+            whole = max(1.5 * min(temporaries, loss), min(temporaries, inside))
+            changed["temporaries"] = max(share * temporaries, whole)
         return changed
 
     rests = _("activations by layer in two bytes, {copies:,} B of cast weights kept").format(copies=copies)
@@ -167,12 +170,13 @@ def _autocast(facts: Facts) -> Line:
 def _pure(facts: Facts) -> Line:
     share = layers.half_precision(facts.layers, norms=True)
     inputs = 1 - facts.float_inputs / 2
+    outside = facts.forward_end().bytes["activations"] - layers.of_the_loss(facts.layers)
 
     def change(point: Point) -> dict[str, float]:
         changed: dict[str, float] = {name: size / 2 for name, size in point.bytes.items()}
         changed["inputs"] = point.bytes["inputs"] * inputs
         changed["activations"] = point.bytes["activations"] * share
-        if point.phase in PASSING:
+        if point.phase in PASSING and point.bytes["activations"] <= outside:
             changed["temporaries"] = point.bytes["temporaries"] * share
         return changed
 
