@@ -226,7 +226,7 @@ def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, out
         surround_bytes=None if peak is None else _surround(peak),
         device=None if peak is None else peak.device,
         limit_bytes=None if seen.forecast is None else seen.forecast.limit_bytes,
-        lines=() if seen.forecast is None else tuple(seen.forecast.phases),
+        lines=() if seen.forecast is None else tuple(_of_asked(seen.forecast, batch)),
         seen_batch=seen.batch,
         steps=seen.done,
         pass_samples=seen.in_a_pass,
@@ -237,6 +237,15 @@ def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, out
         most_per_second=max(rates, default=None),
         words=() if outcome == "ran" else words,
     )
+
+
+def _of_asked(forecast: ForecastRecord, asked: int) -> list[Affine]:
+    """The functions of the number that was asked for: the forecast's are of what the loader yields, and a training that
+    accumulates gradients may be asked for all of its parts."""
+    parts = forecast.batches
+    if asked != forecast.batch_size * parts:
+        return forecast.phases
+    return [replace(line, bytes_per_sample=-(-line.bytes_per_sample // parts)) for line in forecast.phases]
 
 
 def _surround(peak: MemoryRecord) -> int | None:

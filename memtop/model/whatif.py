@@ -25,7 +25,7 @@ STATES: Final = {
     N_("8-bit Adam"): (2 + 2 * 4 / 256) / 4,
 }
 """Bytes of state for each byte of float32 parameters. In 8 bits: two bytes an element, and two float32 scales for each
-block of 256 (bitsandbytes; tensors of fewer than 4,096 elements keep 32 bits there)."""
+block of 256. Held against bitsandbytes 0.50 on the CPU, which keeps 32 bits in small tensors."""
 _LISTS: Final = ("Adam", "AdamW")
 """Optimizers that make something on the way: a copy of all that is trained on the `foreach` road, which CUDA has, or
 two of one tensor after another; as measured where one of them is in use."""
@@ -118,6 +118,8 @@ def _is(facts: Facts, name: str) -> bool:
 
 def _optimizer(facts: Facts, name: str) -> Line:
     state = STATES[name] * facts.trainable
+    if name == "8-bit Adam":
+        state += (2 - STATES[name]) * min(facts.trainable, layers.too_small_for_8_bits(facts.layers))
     largest = max((layer.parameters for layer in facts.layers), default=0)
     temporaries = 0
     if name in _LISTS and facts.optimizer in _LISTS:
@@ -132,7 +134,8 @@ def _optimizer(facts: Facts, name: str) -> Line:
         return changed
 
     words = _("{factor:.3g} × {trainable:,} B of state, {temporaries:,} B in its step")
-    rests = words.format(factor=STATES[name], trainable=facts.trainable, temporaries=temporaries)
+    factor = state / facts.trainable if facts.trainable else 0.0
+    rests = words.format(factor=factor, trainable=facts.trainable, temporaries=temporaries)
     return _line(facts, name, change, rests)
 
 

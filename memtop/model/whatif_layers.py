@@ -93,6 +93,11 @@ def cast_weights(layers: Sequence[Layer]) -> int:
     return sum(layer.parameters for layer in layers if any(word in layer.type for word in _CAST))
 
 
+def too_small_for_8_bits(layers: Sequence[Layer]) -> int:
+    """Bytes of the parameters of layers that have fewer than 4,096 elements: bitsandbytes keeps 32 bits there."""
+    return sum(layer.parameters for layer in layers if layer.parameters < 4 * 4096)
+
+
 def overwritable(layers: Sequence[Layer]) -> int:
     """Bytes of the largest result that an activation function could write over its input; 4 bytes an element."""
     return max((4 * (layer.output or 0) for layer in layers if layer.type in _OVERWRITE), default=0)
