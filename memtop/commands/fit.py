@@ -108,13 +108,14 @@ def command(*, words: tuple[str, ...], **given: Any) -> int:
     fits, 1 where none does or a trial failed.
     """
     from memtop.fit import FitError
+    from memtop.launcher.manifests import ManifestError
     from memtop.launcher.target import LaunchError
 
     mode = mode_of(given)
     plan = _plan(words, given, mode)
     screen = _Screen(bool(given["as_json"]), plan.steps)
     try:
-        with said(LaunchError):
+        with said(LaunchError, ManifestError):
             fits, lines, found = _MODES[mode](plan, given, screen)
     except FitError as error:
         screen.clear()

@@ -187,6 +187,7 @@ def test_where_the_number_goes(flag: str, command: str, becomes: str) -> None:
         (["--scenario", "optimizers"], "optimizers is several trainings in turn; say which, --set optimizer= with sgd"),
         (["--scenario", "image-size"], "say which, --set remedy= with none or image"),
         (["--scenario", "precision", "--what-if"], "say which, --set precision= with fp32"),
+        (["--scenario", "batch-size", "--what-if", "--start", "8"], "batch-size has no setting 'batch_size'"),
         (["--patience", "0"], "seconds must be at least 1"),
     ],
 )
