@@ -16,6 +16,7 @@ from memtop.usage import CommandWithWords, Number, Refused, Size
 
 if TYPE_CHECKING:
     from memtop.fit import Finding, Plan
+    from memtop.session import Options
 
 _WHAT: Final = "What has to fit"
 _WATCHED: Final = {"interval": 0.5, "overhead": 1.0, "duration": None, "logs": (), "trace_steps": False}
@@ -39,7 +40,7 @@ class FitCommand(CommandWithWords):
     examples = (
         ("memtop fit --scenario cnn --memory 512MiB", "a built-in training"),
         ("memtop fit --flag --batch-size -- python train.py", "yours, by its own flag"),
-        ("memtop fit --flag data.batch= -- python train.py", "a flag written as name=value"),
+        ("memtop fit --flag data.batch={} -- python train.py", "a number within a word"),
         ("memtop fit --scenario cnn --memory 8GiB --json", "for a script"),
         ("memtop fit --what-if -- python train.py", "other settings, estimated from one run"),
         ("memtop fit --scenario cnn --as cuda --device-memory 24GiB", "for a GPU that is not here"),
@@ -90,6 +91,14 @@ class FitCommand(CommandWithWords):
 )
 @option("--steps", section=HOW, metavar="N", type=_Whole(min=3), default=6, help="Steps of a trial. [default: 6]")
 @option("--trials", section=END, metavar="N", type=click.IntRange(min=1), help="At most so many. [default: 20]")
+@option(
+    "--patience",
+    section=END,
+    metavar="SECONDS",
+    type=Number(1, unit="seconds"),
+    default=600.0,
+    help="Give a trial up that makes no step for so long. [default: 600]",
+)
 @option("--json", "as_json", section=OUT, is_flag=True, help="The answer and all trials as JSON on stdout.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND...]")
 def command(*, words: tuple[str, ...], **given: Any) -> int:
@@ -99,13 +108,14 @@ def command(*, words: tuple[str, ...], **given: Any) -> int:
     fits, 1 where none does or a trial failed.
     """
     from memtop.fit import FitError
+    from memtop.launcher.manifests import ManifestError
     from memtop.launcher.target import LaunchError
 
     mode = mode_of(given)
     plan = _plan(words, given, mode)
     screen = _Screen(bool(given["as_json"]), plan.steps)
     try:
-        with said(LaunchError):
+        with said(LaunchError, ManifestError):
             fits, lines, found = _MODES[mode](plan, given, screen)
     except FitError as error:
         screen.clear()
@@ -115,6 +125,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> int:
         return 1
     except KeyboardInterrupt:
         screen.clear()
+        click.echo(f"memtop: interrupted{screen.so_far}", err=True)
         return 130
     screen.clear()
     printed = print_json(found) if given["as_json"] else print_text("\n".join(lines))
@@ -156,7 +167,9 @@ def _plan(words: tuple[str, ...], given: dict[str, Any], mode: str) -> Plan:
             raise Refused("--batch-size and --start both say the batch", "leave one of them out")
         if mode == "plan":
             given = {**given, "device": given["device"] or "cpu"}
-        return Plan(options=options({**given, **_WATCHED, "steps": None}, "headless"), steps=given["steps"])
+        ours = options({**given, **_WATCHED, "steps": None}, "headless")
+        _searchable(ours, mode)
+        return Plan(options=ours, steps=given["steps"], patience=given["patience"])
     if words[0].startswith("-") and not words[0].startswith("-m"):
         raise Refused(f"no such option: {words[0]}", "memtop fit --help has them; a command's come after the command")
     if given["flag"] is None and (mode != "what-if" or given["start"] is not None):
@@ -166,7 +179,21 @@ def _plan(words: tuple[str, ...], given: dict[str, Any], mode: str) -> Plan:
             raise Refused(f"--{name.replace('_', '-')} is of a scenario, and there is a command", "leave it out")
     with said(LaunchError):
         found = resolved(words, python_at(given["python"]))
-    return Plan(options=Options(command=found), flag=given["flag"], steps=given["steps"])
+    return Plan(options=Options(command=found), flag=given["flag"], steps=given["steps"], patience=given["patience"])
+
+
+def _searchable(options: Options, mode: str) -> None:
+    """That the scenario has one batch size and is one training. Several in turn would have several answers."""
+    from memtop.launcher import manifests
+
+    manifest = manifests.load(options.scenario or "")
+    if manifest.spec("batch_size") is None and mode != "what-if":
+        raise Refused(f"{manifest.name} has no batch size that can be set alone", "choose another of memtop scenarios")
+    for name, value in options.settings.items():
+        spec = manifest.spec(name)
+        if value == "all" and spec is not None and spec.choices:
+            others = " or ".join(str(choice) for choice in spec.choices if choice != "all")
+            raise Refused(f"{manifest.name} is several trainings in turn", f"say which, --set {name}= with {others}")
 
 
 class _Screen:
@@ -175,6 +202,7 @@ class _Screen:
     def __init__(self, as_json: bool, steps: int) -> None:
         self._as_json, self._steps, self._drawn = as_json, steps, 0
         self._rows = 0
+        self._newest: Finding | None = None
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def tick(self, batch: int, steps: int) -> bool:
@@ -192,8 +220,14 @@ class _Screen:
         self.clear()
         if not self._rows:
             click.echo(text.head(), err=self._as_json)
-        self._rows += 1
+        self._rows, self._newest = self._rows + 1, finding
         click.echo(text.row(finding), err=self._as_json)
+
+    @property
+    def so_far(self) -> str:
+        """What is known when it is broken off."""
+        best = None if self._newest is None else self._newest.best
+        return "" if best is None else f"; batch {best.batch_size:,} was seen to fit"
 
     def clear(self) -> None:
         """Take the bar away."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from memtop.usage import Refused
@@ -53,7 +55,8 @@ def what_if(plan: Plan, given: dict[str, Any], screen: Screen) -> Result:
     margin = (given["margin"] or 0.0) / 100
     found = estimate(plan, given["start"], given["memory"], margin, tick=screen.tick)
     fits = found.told.lines[0].max_batch != 0
-    return fits, estimate_text.table(found), estimate_text.as_json(found)
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    return fits, estimate_text.table(found, width), estimate_text.as_json(found)
 
 
 def plan_for_cuda(plan: Plan, given: dict[str, Any], screen: Screen) -> Result:

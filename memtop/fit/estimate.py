@@ -49,5 +49,13 @@ def check(trial: Trial) -> None:
     """That a run came to its end. Raises `FitError`; Ctrl-C is what ends one otherwise."""
     if trial.outcome == "oom":
         raise FitError(f"batch {trial.batch_size} ran out of memory", "give a smaller --start", trial.words)
+    if trial.outcome == "short":
+        raise FitError(
+            "the run ended before a whole step of full batches", "more data, or a smaller batch", trial.words
+        )
+    if trial.outcome == "hung":
+        raise FitError(
+            f"the run made no step for too long, after {trial.steps}", "--patience gives it longer", trial.words
+        )
     if trial.outcome != "ran":
         raise FitError("the run did not come to its end", "run it by itself first", trial.words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -15,23 +17,35 @@ _HEAD = ("", "peak", "saves", "", "largest batch", "rests on")
 _WIDTHS = (-25, 11, 11, 8, 13, 0)
 
 
-def table(found: Estimate) -> list[str]:
-    """A line a change; all but the first are estimates and say so."""
+def table(found: Estimate, width: int | None = None) -> list[str]:
+    """A line a change; all but the first are estimates and say so. Where a terminal has fewer cells than the longest
+    line, what the lines rest on stands below them."""
     told = found.told
     batch = f"batch {told.batch:,}" + (f", {told.batches} of them a step" if told.batches > 1 else "")
     rows = [f"{batch} on {told.device}, from one deep look at step {told.step}; ~ is an estimate", "", _row(_HEAD)]
-    rows += [_line(line, told.lines[0]) for line in told.lines]
+    lines = [_line(line, told.lines[0]) for line in told.lines]
+    below = width is not None and max(map(len, lines)) > width
+    rows += [_line(line, told.lines[0], below) for line in told.lines] if below else lines
+    if below:
+        rows[2] = _row((*_HEAD[:-1], ""))
     if told.limit is not None:
         margin = f", {100 * told.margin:.1f} % of a peak left free"
         rows += ["", f"largest batches: within {units.size(told.limit, 'B')} ({found.limit_is}{margin})"]
+    return [*rows, *_basis(told.lines, width)] if below and width is not None else rows
+
+
+def _basis(lines: Sequence[Line], width: int) -> list[str]:
+    rows = ["", "it rests on"]
+    for line in lines:
+        rows += wrap(f"{line.name}: {line.rests_on}", width, initial_indent="  ", subsequent_indent="    ")
     return rows
 
 
-def _line(line: Line, now: Line) -> str:
+def _line(line: Line, now: Line, below: bool = False) -> str:
     mark = "" if line.now else "~ "
     saves = ("", "") if line.now else (f"{mark}{units.size(line.saves)}", units.percent(line.saves, now.peak))
     batch = units.UNKNOWN if line.max_batch is None else f"~ {line.max_batch:,}"
-    return _row((f"{mark}{line.name}", f"{mark}{units.size(line.peak)}", *saves, batch, line.rests_on))
+    return _row((f"{mark}{line.name}", f"{mark}{units.size(line.peak)}", *saves, batch, "" if below else line.rests_on))
 
 
 def _row(cells: tuple[str, ...]) -> str:

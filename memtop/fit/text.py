@@ -24,7 +24,6 @@ def row(finding: Finding) -> str:
     """The line of the newest trial."""
     trial = finding.trials[-1]
     limit, fits = finding.search.limit, finding.search.tried[trial.batch_size].fits
-    word = "fits" if fits else "out of memory" if trial.outcome == "oom" else "too much"
     return _row(
         (
             f"{trial.batch_size:,}",
@@ -32,25 +31,74 @@ def row(finding: Finding) -> str:
             units.percent(trial.peak_bytes, limit),
             units.duration(trial.seconds),
             units.rate(trial.samples_per_second),
-            word,
+            _word(trial, fits),
         )
     )
+
+
+def _word(trial: Trial, fits: bool) -> str:
+    """What came of it, and which batch it really took."""
+    if trial.outcome == "short" and not trial.steps:
+        return "ended by itself before its first step"
+    if trial.outcome == "short":
+        return f"its data end with step {trial.steps}" if trial.steps < 2 else "step 2 was a smaller last batch"
+    words = "fits" if fits else "out of memory" if trial.outcome == "oom" else "too much"
+    seen = trial.seen_batch
+    return words if seen is None or seen == trial.batch_size else f"{words} (a step takes {seen:,})"
 
 
 def answer(finding: Finding) -> list[str]:
     """The largest batch, what proves it, and which is the fastest."""
     search, best = finding.search, finding.best
-    limit = units.size(search.limit)
     if best is None:
-        return [f"not even batch {min(search.tried)} fits {limit} ({finding.limit_is})"]
-    if search.unbounded and finding.over is None:
+        return [_none(finding)]
+    if search.unbounded and finding.over is None and finding.why is None:
         return [f"nothing of its memory grows with the batch: {units.size(best.peak_bytes)} at any"]
-    found = [f"largest batch that fits: {best.batch_size:,}", _rests(finding, best)]
+    took = best.seen_batch if best.seen_batch is not None and finding.why is not None else best.batch_size
+    found = [f"largest batch that fits: {min(took, best.batch_size):,}", _rests(finding, best)]
+    found += _unproved(finding)
     found += _beside(best)
     fastest = finding.fastest
     if fastest is not None and fastest is not best:
-        found.append(f"most samples a second: batch {fastest.batch_size:,}, {units.rate(fastest.samples_per_second)}")
+        rates = (units.rate(one.samples_per_second) for one in (fastest, best))
+        words = "most samples a second: batch {:,}, {} against {}"
+        found.append(words.format(fastest.batch_size, *rates))
     return found
+
+
+def _none(finding: Finding) -> str:
+    smallest = min(finding.trials, key=lambda one: one.batch_size)
+    if smallest.outcome == "short":
+        return f"no batch ran long enough to be looked at: {_word(smallest, False)}"
+    limit = units.size(finding.search.limit)
+    least = "" if smallest.peak_bytes is None else f": it takes {units.size(smallest.peak_bytes)}"
+    word = "not even batch" if finding.search.proved else "nothing that was tried fits, down to batch"
+    return f"{word} {smallest.batch_size:,} fits {limit} ({finding.limit_is}){least}"
+
+
+def _unproved(finding: Finding) -> list[str]:
+    """Why no larger one was tried, and how far the forecast goes."""
+    search, best = finding.search, finding.best
+    if finding.why is not None:
+        return [finding.why]
+    if not search.by_data or best is None:
+        return []
+    words = _ended(finding)
+    forecast = search.forecast(best.batch_size)
+    more = forecast is not None and forecast > best.batch_size
+    return [*words, f"by the forecast ~ {forecast:,} would fit"] if more else words
+
+
+def _ended(finding: Finding) -> list[str]:
+    """Why the smallest that does not run ends by itself."""
+    over, samples = finding.over, finding.search.in_a_pass
+    assert over is not None
+    if samples is not None and 2 * over.batch_size >= samples:
+        return [
+            f"the data end, not memory: a trial takes two whole batches, and a pass has at most {samples:,} samples"
+        ]
+    words = f"why {over.batch_size:,} ended by itself is not known: too few data, or an error that it caught"
+    return [words, *(f"  {line}" for line in over.words[-1:])]
 
 
 def _rests(finding: Finding, best: Trial) -> str:
@@ -59,10 +107,16 @@ def _rests(finding: Finding, best: Trial) -> str:
     if limit is not None:
         words += f" of {units.size(limit, 'B')} ({finding.limit_is})"
     over = finding.over
-    if finding.search.proved and over is not None:
-        took = "ran out of memory" if over.outcome == "oom" else f"takes {units.size(over.peak_bytes, 'B')}"
-        return f"{words}; {over.batch_size:,} {took}"
-    return f"{words}; larger ones were not tried" if over is None else f"{words}; {over.batch_size:,} does not fit"
+    if over is None:
+        most = finding.search.most
+        asked = most is not None and best.batch_size >= most
+        return words + ("; no larger one was wanted" if asked else "; larger ones were not tried")
+    if over.outcome == "short":
+        return words
+    if not finding.search.proved:
+        return f"{words}; {over.batch_size:,} does not fit, those between were not tried"
+    took = "ran out of memory" if over.outcome == "oom" else f"takes {units.size(over.peak_bytes, 'B')}"
+    return f"{words}; {over.batch_size:,} {took}"
 
 
 def _beside(best: Trial) -> list[str]:
@@ -89,6 +143,7 @@ def as_json(finding: Finding) -> dict[str, Any]:
         "limit": finding.limit_is,
         "margin": search.margin,
         "proved": search.proved,
+        "why_not": None if search.proved else "; ".join(line.strip() for line in _unproved(finding)) or None,
         "next": None if over is None else {"batch_size": over.batch_size, "peak_bytes": over.peak_bytes},
         "fixed_bytes": line.fixed_bytes if line else None,
         "bytes_per_sample": line.bytes_per_sample if line else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -17,7 +19,11 @@ from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
 from memtop.session import Options, Session
 
-Outcome = Literal["ran", "oom", "failed", "stopped"]
+Outcome = Literal["ran", "oom", "short", "failed", "hung", "stopped"]
+"""`short`: it ended well before a whole step of full batches was looked at: its data were too few, or it caught an
+error of its own. `hung`: no step came for too long. `stopped`: we were told to."""
+PATIENCE = 600.0
+"""Seconds without a step after which a trial is given up, unless told otherwise."""
 _POLL = 0.1
 """Seconds between looks at a trial."""
 _LAST_LINES = 20
@@ -33,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A command's own flag, such as `--batch-size`; `None` for a scenario."""
     steps: int = 5
     """Steps of a trial: the second is looked at, those after it are timed."""
+    patience: float = PATIENCE
+    """Seconds without a step after which a trial is given up."""
 
     def at(self, batch: int | None) -> Options:
         """The run with this batch size; `None` is that which it has by itself."""
@@ -45,7 +53,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         manifest = manifests.load(options.scenario or "")
         own = {} if batch is None else {"batch_size": batch}
         settings = manifests.resolve(manifest, {**options.settings, **own, "steps": self.steps})
+        if isinstance(phase := settings.get("phase_steps"), int):
+            settings["phase_steps"] = max(phase, self.steps)  # A trial is of one phase: what follows is another.
         return replace(options, settings=settings)
+
+    def words(self, batch: int) -> str:
+        """What runs one trial by itself, as one would type it."""
+        options = self.at(batch)
+        if options.command:
+            return shlex.join(options.command)
+        defaults = {spec.name: spec.default for spec in manifests.load(options.scenario or "").settings}
+        own = {name: value for name, value in self.options.settings.items() if value != defaults[name]}
+        words = ["memtop", "--headless", "--scenario", options.scenario or "", "--batch-size", str(batch)]
+        words += [word for name, value in own.items() if name != "steps" for word in ("--set", f"{name}={value}")]
+        return shlex.join([*words, "--steps", str(self.steps)])
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +87,20 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Affine, ...] = ()
     """The forecast: bytes of each phase as functions of the batch size."""
     seen_batch: int | None = None
-    """The batch size that the probe saw; `None` where it can't tell."""
+    """The most samples that the probe saw in a step; `None` where it can't tell."""
+    steps: int = 0
+    """How many steps were seen."""
+    pass_samples: int | None = None
+    """How many samples a pass over its loader has, at most; `None` where no loader says its length."""
     seconds: float | None = None
     """Median seconds of a step after the one looked at."""
     samples_per_second: float | None = None
+    """The median of those steps."""
+    timed: int = 0
+    """How many steps that rests on."""
+    least_per_second: float | None = None
+    """Of the slowest of them; `most_per_second` of the fastest."""
+    most_per_second: float | None = None
     words: tuple[str, ...] = ()
     """Of one that did not run: why, or the last that it printed."""
 
@@ -97,6 +128,32 @@ class _Seen(msgspec.Struct):
         elif isinstance(record, EventRecord) and record.name == "oom":
             self.oom = record
 
+    @property
+    def done(self) -> int:
+        """How many steps there were."""
+        return self.steps[-1].step if self.steps else 0
+
+    @property
+    def batch(self) -> int | None:
+        """The most samples that a step was seen to take."""
+        return max((one.batch_size for one in self.steps if one.batch_size is not None), default=None)
+
+    @property
+    def partial(self) -> bool:
+        """Whether all that was looked at was the last batch of a pass, and smaller than others."""
+        lasts = {
+            one.step for one in self.steps if one.pass_end == one.step and (one.batch_size or 0) < (self.batch or 0)
+        }
+        return bool(self.peaks) and all(peak.step in lasts for peak in self.peaks)
+
+    @property
+    def in_a_pass(self) -> int | None:
+        """Samples of the first pass, at most: its last batch may be smaller."""
+        first = self.steps[0] if self.steps else None
+        if first is None or first.step != 1 or first.pass_end is None or first.batch_size is None:
+            return None
+        return first.pass_end * first.batch_size
+
 
 def run(plan: Plan, batch: int, tick: Callable[[int], bool]) -> Trial:
     """Run one trial to its end. `tick` is told the steps done, ten times a second, and says whether to go on.
@@ -111,38 +168,50 @@ def watched(plan: Plan, batch: int | None, tick: Callable[[int], bool]) -> tuple
     seen = _Seen()
     session = Session(plan.at(batch))
     session.on_record(seen.take)
-    stopped = False
+    ended: Outcome | None = None
+    waits = _Patience(plan.patience)
     try:
         session.start()
-        while (end := session.wait(_POLL)) is None and not stopped:
-            stopped = not tick(seen.steps[-1].step if seen.steps else 0)
+        while (end := session.wait(_POLL)) is None and ended is None:
+            if not tick(seen.done):
+                ended = "stopped"
+            elif waits.is_over(seen.done):
+                ended = "hung"
     finally:
         session.stop()
         session.close()
     output = [harmless(line) for line in session.output_since(0)[1][-_LAST_LINES:]]
-    trial = _trial(batch or _batch(seen) or 0, seen, end, _outcome(seen, end, session.status, stopped), output)
-    return trial, session.snapshot()
+    outcome = _outcome(seen, session.status) if ended is None and end is not None else ended or "stopped"
+    return _trial(batch or seen.batch or 0, seen, end, outcome, output), session.snapshot()
 
 
-def _batch(seen: _Seen) -> int | None:
-    """The most samples that a step was seen to take."""
-    return max((one.batch_size for one in seen.steps if one.batch_size is not None), default=None)
+class _Patience:
+    """How long nothing has come."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._done, self._since = seconds, -1, time.monotonic()
+
+    def is_over(self, done: int) -> bool:
+        """Whether no step has come for too long; `done` of them have."""
+        now = time.monotonic()
+        if done != self._done:
+            self._done, self._since = done, now
+        return now - self._since > self._seconds
 
 
-def _outcome(seen: _Seen, end: EndRecord | None, status: int | None, stopped: bool) -> Outcome:
-    if stopped or end is None:
-        return "stopped"
+def _outcome(seen: _Seen, status: int | None) -> Outcome:
     if seen.oom is not None:
         return "oom"
-    return "ran" if status == 0 and seen.peaks else "failed"
+    if status != 0:
+        return "failed"
+    return "ran" if seen.peaks and not seen.partial else "short"
 
 
 def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, output: Sequence[str]) -> Trial:
     peak = max(seen.peaks, key=lambda record: record.allocated or 0, default=None)
     looked = peak.step if peak is not None else 2
     timed = [one for one in seen.steps if one.step > looked] or seen.steps[-1:]
-    seconds = statistics.median([one.seconds for one in timed]) if timed else None
-    samples = _batch(seen)
+    rates = [(one.batch_size or batch) / one.seconds for one in timed if one.seconds]
     words = tuple(output)
     if outcome == "failed" and not words and end is not None:
         words = (f"it ended with status {end.exit_code}, signal {end.signal}, without a look at a whole step",)
@@ -156,12 +225,26 @@ def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, out
         surround_bytes=None if peak is None else _surround(peak),
         device=None if peak is None else peak.device,
         limit_bytes=None if seen.forecast is None else seen.forecast.limit_bytes,
-        lines=() if seen.forecast is None else tuple(seen.forecast.phases),
-        seen_batch=samples,
-        seconds=seconds,
-        samples_per_second=None if seconds is None or not seconds else (samples or batch) / seconds,
+        lines=() if seen.forecast is None else tuple(_of_asked(seen.forecast, batch)),
+        seen_batch=seen.batch,
+        steps=seen.done,
+        pass_samples=seen.in_a_pass,
+        seconds=statistics.median([one.seconds for one in timed]) if timed else None,
+        samples_per_second=statistics.median(rates) if rates else None,
+        timed=len(rates),
+        least_per_second=min(rates, default=None),
+        most_per_second=max(rates, default=None),
         words=() if outcome == "ran" else words,
     )
+
+
+def _of_asked(forecast: ForecastRecord, asked: int) -> list[Affine]:
+    """The functions of the number that was asked for: the forecast's are of what the loader yields, and a training that
+    accumulates gradients may be asked for all of its parts."""
+    parts = forecast.batches
+    if asked != forecast.batch_size * parts:
+        return forecast.phases
+    return [replace(line, bytes_per_sample=-(-line.bytes_per_sample // parts)) for line in forecast.phases]
 
 
 def _surround(peak: MemoryRecord) -> int | None:
@@ -172,13 +255,22 @@ def _surround(peak: MemoryRecord) -> int | None:
 def with_flag(command: Sequence[str], flag: str, batch: int) -> tuple[str, ...]:
     """The command with this batch size: in the place of the flag's value, or at the end where it does not stand.
 
-    `--batch-size 8` and `--batch-size=8` are both found. A flag that ends in `=` (`data.batch=`) is one
-    word with its value.
+    `--batch-size 8` and `--batch-size=8` are both found, as often as they stand. A flag that ends in `=`
+    (`data.batch=`), or has `{}` where the number goes (`--bs={}`), is one word with its value.
     """
-    words, name = list(command), flag.removesuffix("=")
-    for place, word in enumerate(words):
-        if word == name and not flag.endswith("=") and place + 1 < len(words):
-            return (*words[: place + 1], str(batch), *words[place + 2 :])
-        if word.startswith(f"{name}="):
-            return (*words[:place], f"{name}={batch}", *words[place + 1 :])
-    return (*words, f"{name}={batch}") if flag.endswith("=") else (*words, flag, str(batch))
+    before, brace, after = flag.partition("{}")
+    if brace or flag.endswith("="):
+        return _one_word(command, before, f"{before}{batch}{after}")
+    stands = flag in command[:-1] or any(word.startswith(f"{flag}=") for word in command)
+    words: list[str] = []
+    for place, word in enumerate(command):
+        is_value = place > 0 and command[place - 1] == flag
+        words.append(str(batch) if is_value else f"{flag}={batch}" if word.startswith(f"{flag}=") else word)
+    return tuple(words) if stands else (*words, flag, str(batch))
+
+
+def _one_word(command: Sequence[str], begins: str, word: str) -> tuple[str, ...]:
+    """The command with `word` in place of every word that begins so; at its end where none does."""
+    if not begins or not any(each.startswith(begins) for each in command):
+        return (*command, word)
+    return tuple(word if each.startswith(begins) else each for each in command)

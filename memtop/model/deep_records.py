@@ -42,6 +42,12 @@ class ModuleRow(msgspec.Struct, frozen=True, kw_only=True):
     """Floating-point operations of its forward (torch.utils.flop_counter's formulas); `null` where none is known."""
     series: list[int]
     """Bytes made in this step and alive, at equal times through the step: the highest of each slot."""
+    whole: int = 0
+    """Of `activations`: what is as large whatever precision numbers have: integers, masks, what a kernel notes for
+    itself; and what torch's own attention keeps in float32 where it takes its way in single operators (on the CPU under
+    dropout, for one)."""
+    softmax: int = 0
+    """Of `activations`: results of any other softmax. CUDA's autocast computes them in float32."""
 
 
 class ModulesRecord(RecordBase, frozen=True, kw_only=True):

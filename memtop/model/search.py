@@ -22,6 +22,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """The highest that tensors took; `None` where it ended before that was known."""
     lines: tuple[Affine, ...] = ()
     """The forecast made there."""
+    ran: bool = True
+    """Whether it is memory that decided; not where the data were too few for it."""
 
 
 class Search:
@@ -39,6 +41,13 @@ class Search:
         self._start = self._within(max(1, start // multiple_of) * multiple_of)
         self.tried: dict[int, Tried] = {}
         """By batch size."""
+        self.in_a_pass: int | None = None
+        """Samples of a pass over the data, at most; `None` where it is not known."""
+
+    @property
+    def most(self) -> int | None:
+        """No larger batch is wanted; `None`: any."""
+        return self._most
 
     @property
     def largest(self) -> Tried | None:
@@ -53,6 +62,17 @@ class Search:
     @property
     def proved(self) -> bool:
         """Whether the next larger batch was seen not to fit, or is more than is wanted."""
+        return self.over and not self.by_data
+
+    @property
+    def by_data(self) -> bool:
+        """Whether it is the data that set the bound, not memory."""
+        high = self.smallest_over
+        return high is not None and not high.ran and (self._most is None or high.batch_size <= self._most)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left between what fits and what does not."""
         low, high = self.largest, self.smallest_over
         if low is None:
             return high is not None and high.batch_size <= self._step
@@ -70,6 +90,10 @@ class Search:
         """Whether a measured peak is within the limit, with its margin."""
         return self.limit is None or peak + peak * Fraction(self.margin).limit_denominator(10**9) <= self.limit
 
+    def forecast(self, batch: int) -> int | None:
+        """The largest batch that fits by the forecast of the trial at `batch`; `None` where it tells none."""
+        return self._forecast(self.tried[batch])
+
     def add(self, trial: Tried) -> None:
         """What came of a trial."""
         self.tried[trial.batch_size] = trial
@@ -79,8 +103,10 @@ class Search:
         if not self.tried:
             return self._start
         low, high = self.largest, self.smallest_over
-        if self.proved or (self.unbounded and high is None):
+        if self.over or (self.unbounded and high is None):
             return None
+        if high is not None and not high.ran:
+            return self._within_data(low, high)
         if low is None:
             assert high is not None
             return self._down(high)
@@ -99,6 +125,22 @@ class Search:
         if wanted is None or wanted >= high.batch_size:
             wanted = high.batch_size // 2
         return max(self._step, wanted // self._step * self._step)
+
+    def _within_data(self, low: Tried | None, high: Tried) -> int | None:
+        """The largest that the data may suffice for: a whole pass of them, or two batches a pass; no guess beyond."""
+        first, last = (0 if low is None else low.batch_size) + self._step, high.batch_size - self._step
+        if first > last:
+            return None
+        wanted = None if low is None else self._forecast(low)
+        room = last if wanted is None else min(last, max(first, wanted // self._step * self._step))
+        if self.in_a_pass is not None:
+            half = self.in_a_pass // 2
+            guesses = [each // self._step * self._step for each in (self.in_a_pass, half, half - self._start)]
+            if fit := [min(room, guess) for guess in guesses if first <= guess <= last]:
+                return fit[0]
+            if low is not None and low.batch_size >= guesses[-1]:
+                return None
+        return min(room, max(first, (first + last) // 2 // self._step * self._step))
 
     def _between(self, low: Tried, high: Tried) -> int:
         first, last = low.batch_size + self._step, high.batch_size - self._step

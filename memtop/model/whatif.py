@@ -26,7 +26,7 @@ STATES: Final = {
     N_("8-bit Adam"): (2 + 2 * 4 / 256) / 4,
 }
 """Bytes of state for each byte of float32 parameters. In 8 bits: two bytes an element, and two float32 scales for each
-block of 256 (bitsandbytes; tensors of fewer than 4,096 elements keep 32 bits there)."""
+block of 256. Held against bitsandbytes 0.50 on the CPU, which keeps 32 bits in small tensors."""
 _LISTS: Final = ("Adam", "AdamW")
 """Optimizers that make something on the way: a copy of all that is trained on the `foreach` road, which CUDA has, or
 two of one tensor after another; as measured where one of them is in use."""
@@ -118,6 +118,8 @@ def _is(facts: Facts, name: str) -> bool:
 
 def _optimizer(facts: Facts, name: str) -> Line:
     state = STATES[name] * facts.trainable
+    if name == "8-bit Adam":
+        state += (2 - STATES[name]) * min(facts.trainable, layers.too_small_for_8_bits(facts.layers))
     largest = max((layer.parameters for layer in facts.layers), default=0)
     temporaries = 0
     if name in _LISTS and facts.optimizer in _LISTS:
@@ -132,7 +134,8 @@ def _optimizer(facts: Facts, name: str) -> Line:
         return changed
 
     words = _("{factor:.3g} × {trainable:,} B of state, {temporaries:,} B in its step")
-    rests = words.format(factor=STATES[name], trainable=facts.trainable, temporaries=temporaries)
+    factor = state / facts.trainable if facts.trainable else 0.0
+    rests = words.format(factor=factor, trainable=facts.trainable, temporaries=temporaries)
     return _line(facts, name, change, rests)
 
 
@@ -141,7 +144,7 @@ def _optimizer(facts: Facts, name: str) -> Line:
 
 def _autocast(facts: Facts) -> Line:
     """Outputs of products and what follows from them in two bytes; copies of the weights and of the batch beside."""
-    share = layers.half_precision(facts.layers)
+    share = layers.half_precision(facts.layers, cuda=facts.foreach)
     copies = layers.cast_weights(facts.layers) // 2
     batch = facts.highest("inputs") * facts.float_inputs / 2
     full, gradients = facts.forward_end().bytes["activations"] or 1, facts.highest("gradients") or 1
@@ -155,9 +158,12 @@ def _autocast(facts: Facts) -> Line:
             weights = part if point.phase != "backward" else 1 - point.bytes["gradients"] / gradients
             changed["activations"] = share * point.bytes["activations"] + part * batch
             changed["parameters"] += weights * copies
-            # The gradient of the loss's input is there in four bytes, and then in two besides.
-            whole = 1.5 * min(point.bytes["temporaries"], loss)
-            changed["temporaries"] = max(share * point.bytes["temporaries"], whole)
+            # The gradient of the loss's input is there in four bytes, and then in two besides; before that the loss's
+            # own steps have theirs, two at a time, as long as what the loss kept is there.
+            temporaries = point.bytes["temporaries"]
+            inside = 2 * loss if point.bytes["activations"] > full - loss else 0
+            whole = max(1.5 * min(temporaries, loss), min(temporaries, inside))
+            changed["temporaries"] = max(share * temporaries, whole)
         return changed
 
     rests = _("activations by layer in two bytes, {copies:,} B of cast weights kept").format(copies=copies)
@@ -167,12 +173,13 @@ def _autocast(facts: Facts) -> Line:
 def _pure(facts: Facts) -> Line:
     share = layers.half_precision(facts.layers, norms=True)
     inputs = 1 - facts.float_inputs / 2
+    outside = facts.forward_end().bytes["activations"] - layers.of_the_loss(facts.layers)
 
     def change(point: Point) -> dict[str, float]:
         changed: dict[str, float] = {name: size / 2 for name, size in point.bytes.items()}
         changed["inputs"] = point.bytes["inputs"] * inputs
         changed["activations"] = point.bytes["activations"] * share
-        if point.phase in PASSING:
+        if point.phase in PASSING and point.bytes["activations"] <= outside:
             changed["temporaries"] = point.bytes["temporaries"] * share
         return changed
 

@@ -50,6 +50,10 @@ class Layer(msgspec.Struct, frozen=True):
     """Elements of what it makes."""
     parameters: int
     """Bytes held directly."""
+    whole: int = 0
+    """Of the activations: what is as large in any precision."""
+    softmax: int = 0
+    """Of the activations: a softmax's results."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +143,7 @@ def _layer(row: ModuleRow) -> Layer:
         output = 1
         for size in row.output:
             output *= size
-    return Layer(row.path or "", row.type, row.activations, output, row.parameter_bytes)
+    return Layer(row.path or "", row.type, row.activations, output, row.parameter_bytes, row.whole, row.softmax)
 
 
 def _share(phase: str, points: Sequence[Point], batch: int, forecast: Sequence[Line]) -> float:

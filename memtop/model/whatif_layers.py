@@ -20,7 +20,7 @@ _WHOLE: Final = ("Loss", "Softmax", "Embedding")
 _NORMS: Final = ("LayerNorm", "GroupNorm", "RMSNorm")
 """Autocast runs these in float32."""
 _POOL: Final = 10 / 12
-"""Max pooling keeps a number and an 8-byte index of each output."""
+"""Max pooling keeps a number and an 8-byte index of each output: for logs that do not say so."""
 _IMAGE: Final = ("Conv2d", "ConvTranspose2d", "BatchNorm2d", "MaxPool2d", "AvgPool2d", "InstanceNorm2d", "Upsample")
 _FEWEST: Final = 4
 """Layers in a row, for checkpointing to be worth a line."""
@@ -60,20 +60,24 @@ class Segments(msgspec.Struct, frozen=True):
         return sum(self.boundaries[:index]) + (inside if as_it_is else 0)
 
 
-def half_precision(layers: Sequence[Layer], norms: bool = False) -> float:
-    """The share of the activations' bytes that is left in bf16. `norms`: of normalisation layers, too."""
+def half_precision(layers: Sequence[Layer], norms: bool = False, cuda: bool = False) -> float:
+    """The share of the activations' bytes that is left in bf16. `norms`: of normalisation layers, too. `cuda`: under
+    CUDA's autocast, which computes a softmax in float32 and makes a copy of it for the product that follows."""
     full = left = 0.0
     for layer in layers:
         full += layer.activations
-        left += layer.activations * _half(layer.type, norms)
+        left += layer.whole + (layer.activations - layer.whole) * _half(layer, norms)
+        left += layer.softmax if cuda else 0
     return left / full if full else 0.5
 
 
-def _half(kind: str, norms: bool) -> float:
+def _half(layer: Layer, norms: bool) -> float:
+    """Of what is not as large in any precision."""
+    kind = layer.type
     if not kind:
         return 0.5 if norms else 1.0  # Made in no module: a loss that is a function.
     if kind.startswith("MaxPool"):
-        return _POOL
+        return 0.5 if layer.whole else _POOL
     if any(word in kind for word in _WHOLE) or (not norms and any(word in kind for word in _NORMS)):
         return 0.5 if norms and "Embedding" in kind else 1.0
     return 0.5
@@ -87,6 +91,11 @@ def of_the_loss(layers: Sequence[Layer]) -> int:
 def cast_weights(layers: Sequence[Layer]) -> int:
     """Bytes of the weights that autocast makes copies of."""
     return sum(layer.parameters for layer in layers if any(word in layer.type for word in _CAST))
+
+
+def too_small_for_8_bits(layers: Sequence[Layer]) -> int:
+    """Bytes of the parameters of layers that have fewer than 4,096 elements: bitsandbytes keeps 32 bits there."""
+    return sum(layer.parameters for layer in layers if layer.parameters < 4 * 4096)
 
 
 def overwritable(layers: Sequence[Layer]) -> int:

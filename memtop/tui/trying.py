@@ -28,6 +28,8 @@ _REAL: Final[dict[str, tuple[str, Setting]]] = {
     "pure bf16": ("precision", "pure-bf16"),
     "checkpointing": ("checkpoint", "sqrt"),
     "in-place activations": ("inplace", "on"),
+    "2 accumulated parts": ("accumulate", 2),
+    "4 accumulated parts": ("accumulate", 4),
 }
 """The setting of a scenario that is what a line says."""
 _HALF: Final = "inputs at half the side"

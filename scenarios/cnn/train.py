@@ -30,10 +30,12 @@ def main() -> None:
         default="off",
         help="let each ReLU overwrite its input",
     )
+    cli.add_accumulate(parser)
     args = parser.parse_args()
+    part_size = cli.part_size(parser, args)
     device = cli.device(args.device)
     samples = data.images(data.CIFAR10, args.data, args.download, args.seed)
-    loader = data.loader(samples, args.batch_size, args.steps, args.seed, device)
+    loader = data.loader(samples, part_size, args.steps * args.accumulate, args.seed, device)
 
     torch.manual_seed(args.seed)
     model = nn.Sequential(
@@ -58,13 +60,18 @@ def main() -> None:
         case "adamw":
             optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
 
-    step, printed, printed_step = 0, perf_counter(), 0
+    step, part, printed, printed_step = 0, 0, perf_counter(), 0
     for x, y in loader:
-        optimizer.zero_grad(set_to_none=True)
+        if part == 0:
+            optimizer.zero_grad(set_to_none=True)
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=args.precision == "bf16"):
             loss = loss_fn(model(x), y)  # the outputs are not kept: the loss is all this script holds of the forward
-        loss.backward()
+        # The mean of the parts' means is the mean of the batch: gradients add up until it is whole.
+        (loss if args.accumulate == 1 else loss / args.accumulate).backward()
+        part = (part + 1) % args.accumulate
+        if part:
+            continue
         optimizer.step()
         step += 1
         if (now := perf_counter()) - printed >= 1:  # about once a second: .item() waits for the device

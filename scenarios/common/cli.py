@@ -60,6 +60,18 @@ def parser(
     return made
 
 
+def add_accumulate(parser: Parser) -> None:
+    """`--accumulate`: a step's batch runs in so many parts, and their gradients add up."""
+    parser.add_argument("--accumulate", type=whole(1), default=1, help="parts that a batch is run in")
+
+
+def part_size(parser: Parser, args: argparse.Namespace) -> int:
+    """Samples of one part of the batch; ends with a line where they can't all be as large."""
+    if args.batch_size % args.accumulate:
+        parser.error(f"--accumulate {args.accumulate} does not divide a --batch-size of {args.batch_size}")
+    return int(args.batch_size // args.accumulate)
+
+
 def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     """A type for argparse: a whole number from `minimum` to `maximum`."""
 

@@ -90,14 +90,16 @@ def main() -> None:
     parser.add_argument("--layers", type=cli.whole(1), default=4, help="blocks of attention and perceptron")
     parser.add_argument("--width", type=cli.whole(1), default=64, help="numbers for each character")
     parser.add_argument("--attention", choices=("math", "sdpa"), default="math", help="written out, or torch's own")
+    cli.add_accumulate(parser)
     args = parser.parse_args()
+    part_size = cli.part_size(parser, args)
     if args.width % args.heads:
         parser.error(f"--heads {args.heads} does not divide a --width of {args.width}")
     device = cli.device(args.device)
     samples = Windows(BOOK.read_text("utf-8"), args.length)
     unused = " (it comes with this scenario: --data is not used)" if args.data or args.download else ""
     print(f"data: {len(samples.text):,} characters of Alice in Wonderland{unused}", flush=True)
-    loader = data.loader(samples, args.batch_size, args.steps, args.seed, device)
+    loader = data.loader(samples, part_size, args.steps * args.accumulate, args.seed, device)
 
     torch.manual_seed(args.seed)
     letters = len(samples.alphabet)
@@ -116,13 +118,18 @@ def main() -> None:
         case "adamw":
             optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
 
-    step, printed, printed_step = 0, perf_counter(), 0
+    step, part, printed, printed_step = 0, 0, perf_counter(), 0
     for x, y in loader:
-        optimizer.zero_grad(set_to_none=True)
+        if part == 0:
+            optimizer.zero_grad(set_to_none=True)
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=args.precision == "bf16"):
             loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())  # the logits are not kept
-        loss.backward()
+        # The mean of the parts' means is the mean of the batch: gradients add up until it is whole.
+        (loss if args.accumulate == 1 else loss / args.accumulate).backward()
+        part = (part + 1) % args.accumulate
+        if part:
+            continue
         optimizer.step()
         step += 1
         if (now := perf_counter()) - printed >= 1:  # about once a second: .item() waits for the device

@@ -23,6 +23,7 @@ MEASURED: dict[str, tuple[str, dict[str, object]]] = {
     "cnn": ("cnn", {}),
     "cnn 5": ("cnn", {"batch_size": 5, "inplace": "off"}),
     "cnn 5 in place": ("cnn", {"batch_size": 5, "inplace": "on"}),
+    "cnn 6 in parts": ("cnn", {"batch_size": 6, "accumulate": 3}),
     "stack none": ("deep-stack", {}),
     "stack halves": ("deep-stack", {"checkpoint": "halves"}),
     "stack segments=2": ("deep-stack", {"checkpoint": "segments=2"}),
@@ -49,6 +50,7 @@ MEASURED: dict[str, tuple[str, dict[str, object]]] = {
     "gpt": ("transformer", {"batch_size": 2, "length": 64}),
     "gpt small": ("transformer", {"batch_size": 3, "length": 10, "heads": 2, "layers": 1, "width": 12}),
     "gpt one head": ("transformer", {"batch_size": 1, "length": 33, "heads": 1, "optimizer": "sgd"}),
+    "gpt in parts": ("transformer", {"batch_size": 2, "length": 33, "accumulate": 2}),
     "small sqrt": ("deep-stack", {"depth": 17, "width": 24, "checkpoint": "sqrt"}),
 }
 """Two steps of each: theory is held against what torch really keeps."""
@@ -64,6 +66,8 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     "rate": ("mlp-cifar", ["--learning-rate", "nan"], "argument --learning-rate: must be a number from 0 up, not nan"),
     "unknown flag": ("mlp-cifar", ["--batch", "3"], "unrecognized arguments: --batch 3"),
     "inplace": ("cnn", ["--inplace", "yes"], "argument --inplace: invalid choice: 'yes'"),
+    "parts": ("cnn", ["--accumulate", "3"], "--accumulate 3 does not divide a --batch-size of 64"),
+    "parts of a GPT": ("transformer", ["--accumulate", "0"], "argument --accumulate: must be at least 1, not 0"),
     "checkpoint": ("deep-stack", ["--checkpoint", "segments=0"], "argument --checkpoint: 'segments=0' is not offered"),
     "too many segments": ("deep-stack", ["--checkpoint", "segments=1001"], "needs as many layers: --depth is 1000"),
     "too shallow": ("deep-stack", ["--checkpoint", "halves", "--depth", "2"], "needs --depth 3 or more"),

@@ -65,6 +65,23 @@ def test_a_line_is_tried_where_there_is_a_setting(trying: Trying) -> None:
     assert trying.settings_for(entry(trying, "as it is")) is None, "it runs"
 
 
+def test_a_batch_in_parts_is_tried_by_its_own_setting() -> None:
+    offered = (*OFFERED, Offered(name="accumulate", title="parts", kind="int", choices=(1, 2)))
+    trying = Trying(lambda name: offered)
+    base = watched(accumulate=1)
+    trying.take(base)
+    assert trying.settings_for(entry(trying, "4 accumulated parts")) is None, "not among its choices"
+    settings = trying.settings_for(entry(trying, "2 accumulated parts"))
+    assert settings is not None
+    assert settings["accumulate"] == 2
+    trying.take(watched(accumulate=2))
+    trying.take(replace(watched(accumulate=2), deep=another_look(base, PEAK - 40_000_000)))
+    assert entry(trying, "2 accumulated parts").measured == 40_000_000
+    back = trying.settings_for(entry(trying, "as it is"))
+    assert back is not None
+    assert back["accumulate"] == 1
+
+
 def test_what_its_own_look_measures_stands_beside_the_forecast(trying: Trying) -> None:
     base = watched()
     trying.take(base)

@@ -132,6 +132,8 @@ def test_what_if_as_json(ran: Callable[..., list[int | None]], capsys: pytest.Ca
     [
         (replace(RAN, outcome="oom", words=("it was full",)), SNAPSHOT, "batch 64 ran out of memory"),
         (replace(RAN, outcome="failed", words=("boom",)), SNAPSHOT, "did not come to its end"),
+        (replace(RAN, outcome="short", steps=1), SNAPSHOT, "the run ended before a whole step of full batches"),
+        (replace(RAN, outcome="hung", steps=3), SNAPSHOT, "made no step for too long, after 3; --patience"),
         (RAN, replace(SNAPSHOT, deep=None), "says too little"),
     ],
 )
@@ -199,3 +201,16 @@ def test_a_command_runs_as_it_is_or_with_its_flag() -> None:
     assert plan.at(None).command == ("python", "t.py", "--batch", "4")
     assert plan.at(9).command == ("python", "t.py", "--batch", "9")
     assert trial.Plan(options=Options(scenario="cnn"), steps=3).at(None).settings["batch_size"] == 64
+
+
+def test_a_narrow_terminal_has_what_lines_rest_on_below() -> None:
+    known = told(SNAPSHOT)
+    assert known is not None
+    found = estimate.Estimate(trial=RAN, told=known, limit_is="as asked")
+    wide = estimate_text.table(found)
+    assert estimate_text.table(found, 500) == wide
+    narrow = estimate_text.table(found, 80)
+    assert max(len(line) for line in narrow[2 : narrow.index("it rests on")] if "largest batches" not in line) <= 80
+    below = " ".join(" ".join(narrow[narrow.index("it rests on") :]).split())
+    for line in known.lines:
+        assert f"{line.name}: {line.rests_on}" in below

@@ -216,7 +216,7 @@ def test_the_command_line() -> None:
     settings = manifests.resolve(manifest, {"batch_size": 8, "data": "/tmp/a b", "download": True, "inplace": "on"})
     line = manifests.command(manifest, settings, "/usr/bin/python3")
     assert line[:5] == ["/usr/bin/python3", "-u", str(manifest.script), "--batch-size", "8"]
-    assert line[-5:] == ["--data", "/tmp/a b", "--download", "--inplace", "on"]
+    assert line[-7:] == ["--data", "/tmp/a b", "--download", "--inplace", "on", "--accumulate", "1"]
     plain = manifests.command(manifest, manifests.resolve(manifest, {}), "python")
     assert "--data" not in plain
     assert "--download" not in plain
@@ -232,7 +232,8 @@ def test_the_data_source() -> None:
 def test_as_json() -> None:
     listed = json.loads(json.dumps(manifests.as_json()))
     assert [each["name"] for each in listed] == list(manifests.names())
-    assert listed[2]["settings"][-1] == {
+    assert [each["name"] for each in listed[2]["settings"][-2:]] == ["inplace", "accumulate"]
+    assert listed[2]["settings"][-2] == {
         "name": "inplace",
         "title": "in-place ReLU",
         "type": "str",

@@ -184,3 +184,15 @@ def test_segments_are_cut_where_checkpoint_sequential_cuts() -> None:
     assert (found.parent, found.count, found.activations, found.boundaries) == ("row", 3, (120, 120, 160), (40, 40))
     assert [found.kept(size, True) for size in (400, 240, 120, 60)] == [80 + 160, 40 + 120, 120, 60]
     assert [found.kept(size, False) for size in (400, 240, 120)] == [80 + 160, 40, 0]
+
+
+def test_8_bit_adam_keeps_32_bits_in_small_layers() -> None:
+    """20,000 bytes in a large layer at a quarter of Adam's state and two scales a block, 4,000 in a small one whole."""
+    facts = replace(
+        by_hand(None),
+        trainable=24_000,
+        layers=(Layer("a", "Linear", 400, 100, 20_000), Layer("b", "Linear", 0, None, 4_000)),
+        points=(point("optimizer", parameters=100, gradients=100),),
+    )
+    (line,) = [line for line in whatif(facts) if line.name == "8-bit Adam"]
+    assert line.peak == round(200 + 20_000 * (2 + 8 / 256) / 4 + 2 * 4_000)
