@@ -11,18 +11,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 
-from . import allocator, graph, wire
+from . import allocator, graph, limits, wire
 from .inputs import Inputs
 from .places import Place, Places, module_names, text_of
 from .storages import Ledger, storages, tensors
@@ -138,7 +136,7 @@ class Ooms:
             "inputs": [[list(shape), dtype] for shape, dtype, _ in self._inputs.completed],
             "inputs_now": self._now(likely),
             "optimizers": [type(one).__name__ for one in self._tracker.optimizers()],
-            "limit": None if device != "cpu" else _address_space(),
+            "limit": limits.as_told(limits.tightest()) if device == "cpu" else None,
             "leaves": sum(not one._modules for one in self._tracker.modules()),
             "device_free": None,
             "cached": None,
@@ -243,18 +241,6 @@ def _busiest(ledger: Ledger) -> str:
     """The device that holds most: an exception's text names one only by CUDA's own number."""
     sums = {device: sum(known.values()) for device, known in ledger.bytes.items() if device != "cpu"}
     return max(sums, key=lambda name: sums[name]) if sums else "cpu"
-
-
-def _address_space() -> dict[str, Any] | None:
-    """A limit on this process's address space (`ulimit -v`), where one is set: its bytes and what is taken of it."""
-    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if soft == resource.RLIM_INFINITY:
-        return None
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return {"name": "RLIMIT_AS", "bytes": soft, "used": pages * resource.getpagesize()}
 
 
 def _allowed(device: int, total: int, free: int) -> int:

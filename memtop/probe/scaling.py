@@ -58,6 +58,7 @@ def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict
         "batches": max(1, found.look.yielded),
         "peak": sum(made.highest),
         "rounding": _rounding(made),
+        "blocks": _blocks(made, growing),
         "sample_shape": list(found.look.sample),
         "phases": [
             {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
@@ -69,6 +70,16 @@ def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict
 def _affine(fixed: int, grown: int, batch: int) -> list[int]:
     """[fixed bytes, bytes a sample], whole numbers whose value at this batch is exact."""
     return [fixed + grown % batch, grown // batch]
+
+
+def _blocks(made: Course, growing: list[bool]) -> list[list[int]]:
+    """Of what grows and lives at the peak, by size: [bytes of the smallest, bytes of all]."""
+    found: dict[int, list[int]] = {}
+    for number, size in made.standing(made.peak).items():
+        if growing[number]:
+            one = found.setdefault(size.bit_length(), [size, 0])
+            one[0], one[1] = min(one[0], size), one[1] + size
+    return [one for _, one in sorted(found.items())]
 
 
 def _rounding(made: Course) -> int:

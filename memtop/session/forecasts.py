@@ -25,6 +25,7 @@ from memtop.model.forecast import (
     peak_of_length,
 )
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.process_limit import DEVICE, ProcessLimit, Room, room, tightest
 from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
 from memtop.protocol import records as wire
@@ -57,6 +58,8 @@ class _Look:
     why_not: str
     """Why there are no curves."""
     peak: int
+    blocks: tuple[tuple[int, int], ...]
+    """Of `process_limit`."""
 
 
 @dataclass(slots=True)
@@ -89,6 +92,8 @@ class Forecasts:
         self._fresh = False
         """A run has begun whose log has not been told yet."""
         self._known: dict[tuple[str, str], dict[Shape, _Known]] = {}
+        self._limits: dict[tuple[str, str], tuple[ProcessLimit, ...]] = {}
+        """Those on the process itself, by training and device, as the newest look found them."""
         self._newest: dict[tuple[str, str], ForecastRecord] = {}
         """By training and device."""
         self._seen: dict[str, Shape] = {}
@@ -124,6 +129,9 @@ class Forecasts:
             return []
         look = _look(t, message, lines)
         self._teach(device, look)
+        self._limits[self._training, device] = tuple(
+            ProcessLimit(name=one_line(one.name, 20), bytes=one.bytes, beside=one.beside) for one in message.limits
+        )
         shapes = self._known.setdefault((self._training, device), {})
         shapes.setdefault(tuple(message.sample_shape), _Known()).add(look, message.peak)
         made = self._made(t, device, now)
@@ -174,6 +182,9 @@ class Forecasts:
         error = error_of(points)
         limit = _limit(now(device), look.rounding)
         most = None if limit is None else max_batch(look.lines, limit, error)
+        process = self._of_process(device, look, error, limit, most)
+        if process is not None:
+            limit, most = process.bytes, process.max_batch
         at = look.batch if most is None else most
         line = highest(look.lines, at) or look.lines[0]
         missed = self._missed.get((self._training, device), {}).values()
@@ -193,11 +204,21 @@ class Forecasts:
             limit_bytes=limit,
             error_bytes=None if most is None else error_bytes(look.lines, at, error),
             points=points,
-            basis=_basis(known, shape, len(shapes), error) + _of_length(look, error_of_length) + self._larger(shape),
+            basis=_basis(known, shape, len(shapes), error)
+            + _of_length(look, error_of_length)
+            + self._larger(shape)
+            + ("" if process is None else f"; {process.words()}"),
             length=look.length,
             max_length=None if limit is None else max_length(look.curves, limit, error_of_length),
             lengths=list(look.curves),
+            limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
         )
+
+    def _of_process(self, device: str, look: _Look, error: float, limit: int | None, most: int | None) -> Room | None:
+        """The limit on the process itself, where that decides and not the device's."""
+        known = self._limits.get((self._training, device), ())
+        rooms = [room(one, look.lines, error, look.blocks, look.batch) for one in known]
+        return tightest(rooms, limit, most)
 
     def _larger(self, shape: Shape) -> str:
         seen = self._seen.get(self._training, ())
@@ -224,6 +245,7 @@ def _look(t: float, message: wire.Scaling, lines: tuple[Affine, ...]) -> _Look:
         curves=curves if message.length is not None else (),
         why_not=one_line(message.length_unknown or "", 100),
         peak=message.peak,
+        blocks=tuple((one, whole) for one, whole in message.blocks),
     )
 
 

@@ -13,6 +13,7 @@ from memtop.model.categories import TENSORS
 from memtop.model.leaks import Leak, Wait, Waits
 from memtop.model.ledger import known
 from memtop.model.oom import Explanation
+from memtop.model.process_limit import DEVICE
 from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record
 from memtop.model.snapshot import Banner
 from memtop.model.text import one_line
@@ -81,11 +82,15 @@ class Troubles:
         free = record.bytes.get("free")
         if free is None:
             return []
+        held = known(record.bytes | dict.fromkeys(("temporaries", "other_tensors")))
+        forecast = self._state.forecasts.newest(record.device)
+        if forecast is not None and forecast.limit_bytes is not None and forecast.limit_is != DEVICE:
+            free = min(free, max(0, forecast.limit_bytes - held))  # The process's own limit comes first.
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
         seen = Seen(
             step=record.step,
-            held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
+            held=held,
             inputs=record.bytes.get("inputs") or 0,
             free=free + (record.bytes.get("cached") or 0),
             length=given[1] if len(given) > 1 else None,
