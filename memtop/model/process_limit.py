@@ -4,8 +4,8 @@ Such a limit counts addresses, and not all that tensors gave back can be had aga
 one by one, and returns them; smaller ones lie in a heap, in which a freed block often does not serve a request for as
 many bytes (torch asks for aligned ones), and which keeps up to 64 MiB at its top. Where convolutions, perceptrons and
 stacks of small layers ran out under `RLIMIT_AS`, the heap had 0.5 to 1.2 times as many bytes beside as its tensors had
-(and which batches fitted was not even in order: 380 failed where 420 passed). So as much again is allowed for it: the
-answer is an estimate on the safe side. Pure.
+(and which batches fitted was not even in order: 380 failed where 420 passed). So twice
+as much as its tensors need is allowed for it, to the end of the step: the answer is an estimate on the safe side. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOP: Final = 64 << 20
 """Bytes that glibc leaves at the top of the heap: twice that."""
 
 Blocks = Sequence[tuple[int, int]]
-"""Of storages that grow with the batch, alive at the peak: bytes of one and of all of about its size."""
+"""Of storages that grow with the batch, where they are most: bytes of one and of all of about its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +71,31 @@ class Room:
 
 def room(limit: ProcessLimit, lines: Sequence[Affine], error: float, blocks: Blocks, batch: int) -> Room:
     """What a limit leaves for tensors, by a look at `batch` samples. `error` is a share of the peak."""
-    top = min(TOP, limit.left // 8)
     margin = 1 + Fraction(error).limit_denominator(10**9)
 
     def fits(at: int) -> bool:
-        return int(peak_at(lines, at) * margin) + _heap(blocks, batch, at) + top <= limit.left
+        return int(peak_at(lines, at) * margin) + kept(limit, lines, blocks, batch, at) <= limit.left
 
     most = _last(fits, sorted({(MAPPED * batch - 1) // one for one, _ in blocks if one}))
     at = batch if most >= LARGEST else max(1, most)
-    return Room(limit=limit, kept=_heap(blocks, batch, at) + top, max_batch=None if most >= LARGEST else most)
+    return Room(limit=limit, kept=kept(limit, lines, blocks, batch, at), max_batch=None if most >= LARGEST else most)
 
 
-def _heap(blocks: Blocks, batch: int, at: int) -> int:
-    """Bytes of the blocks that lie in the heap at a batch size."""
-    return sum(whole * at // batch for one, whole in blocks if one * at < MAPPED * batch)
+def kept(limit: ProcessLimit, lines: Sequence[Affine], blocks: Blocks, batch: int, at: int) -> int:
+    """What is allowed for the heap at a batch size, beside the peak.
+
+    The heap grows to twice its blocks, where those are most, and stays so: in a phase in which they are gone all of it
+    is beside the tensors. What lies at its top comes on top of that.
+    """
+    heap = sum(whole * at // batch for one, whole in blocks if one * at < MAPPED * batch)
+    whole = sum(one for _, one in blocks) * at // batch
+    highest = max((line.at(at) + 2 * heap - _inside(line, at, heap, whole) for line in lines), default=2 * heap)
+    return max(0, highest - peak_at(lines, at)) + min(TOP, limit.left // 8)
+
+
+def _inside(line: Affine, at: int, heap: int, whole: int) -> int:
+    """Bytes of a phase's tensors that lie in the heap, where `heap` of `whole` do that grow."""
+    return min(heap, line.bytes_per_sample * at * heap // whole) if whole else 0
 
 
 def _last(fits: Callable[[int], bool], edges: Sequence[int]) -> int:

@@ -97,7 +97,7 @@ class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     limits: list[Limit] = msgspec.field(default_factory=list)
     """Of host memory; empty where none is set."""
     blocks: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] = msgspec.field(default_factory=list)
-    """Of storages that grow and live at the peak, by size: [bytes of the smallest, bytes of all] of those whose sizes
+    """Of storages that grow, where they are most, by size: [bytes of the smallest, bytes of all] of those whose sizes
     have as many binary digits."""
 
 

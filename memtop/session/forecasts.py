@@ -25,7 +25,7 @@ from memtop.model.forecast import (
     peak_of_length,
 )
 from memtop.model.forecast_record import ForecastRecord
-from memtop.model.process_limit import DEVICE, ProcessLimit, Room, room, tightest
+from memtop.model.process_limit import DEVICE, ProcessLimit, Room, kept, room, tightest
 from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
 from memtop.protocol import records as wire
@@ -163,6 +163,18 @@ class Forecasts:
             return None
         return peak_of_length(made.lengths, length) - made.limit_bytes
 
+    def room(self, device: str, batch: int, now: Now) -> int | None:
+        """What tensors can have now in a step of that batch size; `None` where it is not known."""
+        shapes = self._known.get((self._training, device))
+        if not shapes:
+            return None
+        _, known = self._largest(shapes)
+        limit = _limit(now(device), known.best.rounding)
+        limits = self._limits.get((self._training, device), ())
+        look = known.best
+        rooms = [one.left - kept(one, look.lines, look.blocks, look.batch, batch) for one in limits]
+        return min([*(max(0, one) for one in rooms), *([] if limit is None else [limit])], default=None)
+
     def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
         """A device was read: the limit may have moved. A record where the answer did."""
         changed = []
@@ -176,8 +188,7 @@ class Forecasts:
 
     def _made(self, t: float, device: str, now: Now) -> ForecastRecord:
         shapes = self._known[self._training, device]
-        shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
-        known = shapes[shape]
+        shape, known = self._largest(shapes)
         look, points = known.best, sorted(known.points.values(), key=lambda point: point.batch_size)
         error = error_of(points)
         limit = _limit(now(device), look.rounding)
@@ -213,6 +224,11 @@ class Forecasts:
             lengths=list(look.curves),
             limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
         )
+
+    def _largest(self, shapes: Mapping[Shape, _Known]) -> tuple[Shape, _Known]:
+        """The largest sample that was looked at, and what is known of it."""
+        shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
+        return shape, shapes[shape]
 
     def _of_process(self, device: str, look: _Look, error: float, limit: int | None, most: int | None) -> Room | None:
         """The limit on the process itself, where that decides and not the device's."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from memtop.model import leaks, oom_text
 from memtop.model.categories import TENSORS
+from memtop.model.i18n import _
 from memtop.model.leaks import Leak, Wait, Waits
 from memtop.model.ledger import known
 from memtop.model.oom import Explanation
@@ -21,7 +21,7 @@ from memtop.model.trend import Seen, Trend
 from memtop.protocol import leaks as leaks_wire
 from memtop.protocol import oom as oom_wire
 from memtop.protocol import records as wire
-from memtop.session.ooms import Before, Ooms
+from memtop.session.ooms import Before, Ooms, as_data
 
 if TYPE_CHECKING:
     from memtop.session.state import State
@@ -70,10 +70,14 @@ class Troubles:
     def stepped(self, t: float) -> list[Record]:
         """A `step` record came: an out-of-memory error before it was caught."""
         step = self._state.step
-        if step is None or not self.ooms.stepped(step.step) or self.ooms.newest is None:
+        return self._caught(t, step.rank) if step is not None and self.ooms.stepped(step.step) else []
+
+    def _caught(self, t: float, rank: int) -> list[Record]:
+        told = self.ooms.newest
+        if told is None:
             return []
-        text = oom_text.headline(self.ooms.newest)
-        return [EventRecord(t=t, rank=step.rank, name="oom_caught", message=text, data={"step": self.ooms.newest.step})]
+        text = oom_text.headline(told)
+        return [EventRecord(t=t, rank=rank, name="oom_caught", message=text, data={"step": told.step})]
 
     def measured(self, record: MemoryRecord) -> list[Record]:
         """A memory record: whether it foretells that memory will run out."""
@@ -107,6 +111,8 @@ class Troubles:
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""
+        if end.exit_code == 0 and self.ooms.survived():
+            return self._caught(end.t, end.rank)
         if end.signal != _SIGKILL:
             return []
         state, step = self._state, self._state.step
@@ -114,14 +120,16 @@ class Troubles:
         told = self.ooms.killed(end.t, end.steps + 1, kills, state.now("cpu"), state.devices.get("cpu"), before)
         if told is None:
             return []
-        return [EventRecord(t=end.t, name="oom", message=oom_text.headline(told), data=_data(told) | {"kills": kills})]
+        return [
+            EventRecord(t=end.t, name="oom", message=oom_text.headline(told), data=as_data(told) | {"kills": kills})
+        ]
 
     def banner(self, device: str, t: float) -> Banner | None:
         """What needs action first, at run second `t`."""
         told = self.oom
         if told is not None and (not told.caught or t - told.t < _CAUGHT):
             severity = "warning" if told.caught else "error"
-            return Banner(severity=severity, text=oom_text.headline(told), remedy=oom_text.advice(told))
+            return Banner(severity=severity, text=oom_text.headline(told, _), remedy=oom_text.advice(told, _))
         trend = self.trends.get(device)
         leak = max(self.live(), key=lambda one: one.bytes_per_step, default=None)
         if leak is not None:
@@ -165,7 +173,10 @@ class Troubles:
             Before(
                 moments=good,
                 batch=None if step is None else step.batch_size,
-                lines=() if forecast is None else forecast.phases,
+                forecast=forecast,
+                room=lambda batch: self._state.forecasts.room(device, batch, self._state.now),
+                look=self._state.looks.newest(device),
+                model=self._state.model,
             ),
         )
         return EventRecord(
@@ -173,7 +184,7 @@ class Troubles:
             rank=message.rank,
             name="oom",
             message=oom_text.headline(made),
-            data=_data(made) | {"fatal": told.fatal},
+            data=as_data(made) | {"fatal": told.fatal},
         )
 
     def _leak(self, t: float, message: wire.Event) -> Record:
@@ -217,11 +228,6 @@ class Troubles:
         )
         data = asdict(self.waits)
         return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
-
-
-def _data(told: Explanation) -> dict[str, Any]:
-    plain: Mapping[str, Any] = asdict(told)
-    return {name: value for name, value in plain.items() if name not in ("t", "caught", "rank")}
 
 
 def _wait(row: leaks_wire.Wait) -> Wait:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memtop.model.forecast import Affine, peak_at
-from memtop.model.process_limit import ProcessLimit, room, tightest
+from memtop.model.process_limit import ProcessLimit, kept, room, tightest
 from memtop.probe import limits
 from memtop.probe.limits import Reading
 
@@ -77,6 +77,15 @@ def test_what_the_heap_may_keep_is_allowed_for() -> None:
     assert tight.bytes == 148 * MIB - tight.kept
 
 
+def test_the_heap_stays_in_a_phase_in_which_its_blocks_are_gone() -> None:
+    """100 MiB of blocks in backward; the optimizer has 300 MiB of its own, and the heap of 200 MiB beside them."""
+    lines = [*LINES, Affine(phase="optimizer", fixed_bytes=300 * MIB, bytes_per_sample=0)]
+    wide = limit(1100 * MIB, 100 * MIB)
+    assert kept(wide, lines, [(MIB // 4, 8 * MIB)], 8, 100) == (200 + 64) * MIB
+    assert kept(wide, lines, [(4 * MIB, 8 * MIB)], 8, 100) == 64 * MIB, "mapped one by one"
+    assert kept(wide, LINES, [(MIB // 4, 8 * MIB)], 8, 100) == (100 + 64) * MIB, "there they are alive"
+
+
 @given(
     left=st.integers(0, 1 << 34),
     lines=st.lists(st.tuples(st.integers(0, 1 << 32), st.integers(0, 1 << 24)), min_size=1, max_size=4),
@@ -90,8 +99,7 @@ def test_every_batch_up_to_the_answer_fits_and_the_next_does_not(
     found = room(limit(left + 7, 7), known, 0.02, blocks, batch)
 
     def need(at: int) -> float:
-        heap = sum(whole * at // batch for one, whole in blocks if one * at < (32 << 20) * batch)
-        return peak_at(known, at) * 1.02 + heap + min(64 << 20, left // 8)
+        return peak_at(known, at) * 1.02 + kept(limit(left, 0), known, blocks, batch, at)
 
     assert found.bytes >= 0
     if found.max_batch is None:
