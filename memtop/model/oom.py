@@ -22,6 +22,8 @@ _MOST = 3
 _MARGIN = 1.05
 """How far what is foretold of a changed training must stay below the limit to be promised; how far off such figures
 were, `tests/bench/bench_whatif.py` says."""
+_WORTH = 50
+"""The part of a device that a remedy must save to be told after a kill."""
 _LEAVES = 4
 """Modules from which on checkpoints are set at the square root of their number."""
 
@@ -194,8 +196,8 @@ def freed(facts: Facts, used: int | None, limit: int | None) -> tuple[int, int]:
 def remedies(facts: Facts) -> tuple[Remedy, ...]:
     """Up to three that would have worked alone, else those that would together; empty where nothing would."""
     short = shortfall(facts)
-    if short is None:  # It can't be said that any of them would have been enough.
-        return tuple(replace(one, enough=False) for one in _candidates(facts, 0))[:_MOST] if facts.killed else ()
+    if short is None:
+        return _of_a_kill(facts) if facts.killed else ()
     found = [one for one in _candidates(facts, short) if one.saves > 0]
     alone = [one for one in found if one.enough]
     if alone:
@@ -204,6 +206,14 @@ def remedies(facts: Facts) -> tuple[Remedy, ...]:
         short = max(short, facts.need() - (facts.room or 0))
     most = sorted(_apart(found), key=lambda one: -one.saves)[:_MOST]
     return tuple(most) if sum(one.saves for one in most) >= short else ()
+
+
+def _of_a_kill(facts: Facts) -> tuple[Remedy, ...]:
+    """What would have helped: that it would have been enough can't be said, and what saves next to nothing is not told.
+    Where the process's own memory is not known it is among that of the others."""
+    least = (facts.total or 0) // _WORTH
+    found = [replace(one, enough=False) for one in _candidates(facts, 0) if one.saves > least]
+    return tuple(one for one in found if one.kind != "others" or facts.bytes.get("runtime") is not None)[:_MOST]
 
 
 def _apart(found: Sequence[Remedy]) -> list[Remedy]:

@@ -68,7 +68,8 @@ def _raised(told: Explanation, say: Say) -> str:
 def advice(told: Explanation, say: Say = str) -> str | None:
     """The remedies in one line; what to do where none would have worked."""
     if told.remedies:
-        join = say(N_("; or ")) if together(told.remedies) is None else say(N_(", and "))
+        alone = told.killed or together(told.remedies) is None
+        join = say(N_("; or ")) if alone else say(N_(", and "))
         return join.join(f"{remedy(one, told, say)} ({_saves(one, say)})" for one in told.remedies)
     if told.killed:
         return say(N_("see dmesg; a smaller batch needs less"))
@@ -129,7 +130,7 @@ def facts(told: Explanation, say: Say = str) -> list[tuple[str, str]]:
     found += [(say(N_("since the last good step")), change(one, told, say)) for one in told.changes]
     for one in told.remedies:
         found.append((_worth(one, say), f"{remedy(one, told, say)}: {_saves(one, say)}"))
-    whole = together(told.remedies)
+    whole = None if told.killed else together(told.remedies)
     if told.remedies and whole is not None:
         found.append(("", say(N_("together they save {size}, enough for it")).format(size=size(whole))))
     if not told.remedies:
@@ -156,6 +157,7 @@ def _held(told: Explanation, say: Say) -> list[tuple[str, str]]:
     parts = [f"{say(_TITLES[name])} {size(count)}" for count, name in held if count]
     if parts:
         when = N_("held at that instant") if told.freed is None else N_("still held when the error had risen")
+        when = N_("held at the last watched moment") if told.killed else when
         found.append((say(when), ", ".join(parts)))
     if told.freed is not None and (lost := _freed(told.freed, say)):
         found.append((say(N_("held at that instant besides")), lost))

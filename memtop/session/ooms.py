@@ -113,7 +113,7 @@ class Ooms:
             step=step,
             asked=None,
             bytes=bytes_,
-            total=None,
+            total=None if host is None else host.memory_total,
             available=None,
             killed=True,
             batch=before.batch,
@@ -140,7 +140,6 @@ class Ooms:
             remedies=remedies(facts),
             killed=True,
             certain=bool(kills),
-            notes=("the figures are those of the last watched moment",) if record is not None else (),
             batch=before.batch,
         )
         return self.newest

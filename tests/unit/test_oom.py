@@ -167,6 +167,8 @@ def test_nothing_is_promised_where_it_is_not_known_what_was_asked_for() -> None:
     killed = remedies(facts(asked=None, killed=True))
     assert killed
     assert not any(one.enough for one in killed)
+    assert not any(one.kind == "others" for one in killed), "its own memory is among theirs"
+    assert remedies(facts(asked=None, killed=True, activations=2, per_sample=1, bytes={"optimizer_state": 9})) == ()
 
 
 def test_a_smaller_batch_is_no_remedy_where_most_was_let_go_of_unseen() -> None:
