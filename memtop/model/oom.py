@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.model.forecast import Affine, peak_at
 from memtop.model.whatif import Line
@@ -28,8 +30,7 @@ _LEAVES = 4
 """Modules from which on checkpoints are set at the square root of their number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one failure. Sizes are bytes; `None` is not known."""
 
     device: str
@@ -93,8 +94,7 @@ class Facts:
         return peak_at(self.lines, self.batch or 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remedy:
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do."""
 
     kind: Kind
@@ -112,8 +112,7 @@ class Remedy:
     """The device; the optimizers in use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is different from the last good step."""
 
     before: Shape | None = None
@@ -123,8 +122,7 @@ class Change:
     """Bytes that other processes have taken since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """One failure in whole."""
 
     t: float

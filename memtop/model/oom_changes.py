@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.model.categories import TENSORS
 from memtop.model.forecast_record import ForecastRecord
@@ -14,8 +16,7 @@ from memtop.model.whatif_facts import GROWING, Facts, Layer, Point, facts
 from memtop.model.whatif_layers import segments
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """A step at one batch size."""
 
     lines: Mapping[str, Line]

@@ -11,9 +11,10 @@ as much as its tensors need is allowed for it, to the end of the step: the answe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
+
+import msgspec
 
 from memtop.model.forecast import LARGEST, Affine, peak_at
 from memtop.model.units import size
@@ -29,8 +30,7 @@ Blocks = Sequence[tuple[int, int]]
 """Of storages that grow with the batch, where they are most: bytes of one and of all of about its size."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessLimit:
+class ProcessLimit(msgspec.Struct, frozen=True, kw_only=True):
     """One limit, bytes."""
 
     name: str
@@ -45,8 +45,7 @@ class ProcessLimit:
         return max(0, self.bytes - self.beside)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(msgspec.Struct, frozen=True, kw_only=True):
     """What a limit on the process comes to: an estimate."""
 
     limit: ProcessLimit

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.model import oom_text
 from memtop.model.forecast import highest
@@ -24,8 +26,7 @@ _NEARLY = 0.95
 """Of the limit: memory that was as full as this when the target was killed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The last good step."""
 
     moments: Mapping[str, MemoryRecord]
@@ -247,7 +248,7 @@ def _freed(told: Oom, facts: Facts) -> tuple[int, int]:
 
 def as_data(told: Explanation) -> dict[str, Any]:
     """For the log's event: what a person reads is English there."""
-    plain = {name: one for name, one in asdict(told).items() if name not in ("t", "caught", "rank")}
+    plain = {name: one for name, one in msgspec.to_builtins(told).items() if name not in ("t", "caught", "rank")}
     texts = [oom_text.remedy(one, told) for one in told.remedies]
     plain["remedies"] = [{"text": text, **one} for text, one in zip(texts, plain["remedies"], strict=True)]
     plain["changes"] = [oom_text.change(one, told) for one in told.changes]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from memtop.model import leaks, oom_text
 from memtop.model.categories import TENSORS
@@ -226,7 +226,7 @@ class Troubles:
         self.waits = Waits(
             step=told.step, count=told.count, seconds=told.seconds, rows=tuple(_wait(row) for row in told.rows)
         )
-        data = asdict(self.waits)
+        data = msgspec.to_builtins(self.waits)
         return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
 
 
