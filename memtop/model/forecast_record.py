@@ -36,7 +36,8 @@ class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     batch or no limit is known, 0 where not even one sample fits."""
     limit_bytes: int | None
     """What tensors can have on this device now: all but what other processes and this one's own runtime (on CUDA its
-    context and the allocator's rounding) hold."""
+    context and the allocator's rounding) hold. Under a lower limit on the process itself, an estimate: the limit less
+    what is mapped beside tensors and what the C library may keep of what is freed."""
     error_bytes: int | None
     """The error allowed for at `max_batch_size`."""
     points: list[Point]
@@ -51,3 +52,6 @@ class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     lengths: list[Quadratic] = msgspec.field(default_factory=list)
     """Tensor bytes of each phase as functions of the length at `batch_size`; the peak is the highest of them. Empty
     where it can't be told what grows with the length."""
+    limit_is: str | None = None
+    """Which limit `limit_bytes` is: `device` (on the CPU RAM or the cgroup's limit), or one on the process itself,
+    `RLIMIT_AS` (`ulimit -v`) or `RLIMIT_DATA` (`ulimit -d`); `null` where none is known."""

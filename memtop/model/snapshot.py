@@ -11,12 +11,15 @@ import msgspec
 from memtop.model.batch import BatchSample
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.i18n import N_
 from memtop.model.leaks import Leak, Waits
 from memtop.model.oom import Explanation
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, MemoryRecord, ModelRecord, Setting, StepRecord
 from memtop.model.specs import GpuSpec, HostSpec
 
+NO_MORE: Final = N_("watched no more")
+"""The state of a process that we have left to itself."""
 NOTHING_PRINTED: Final = "the training has printed nothing"
 
 

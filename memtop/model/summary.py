@@ -8,8 +8,9 @@ from signal import SIGINT, SIGTERM, Signals
 from memtop.model import batches, leaks, oom_text, ranks_text
 from memtop.model.categories import TENSORS
 from memtop.model.colours import title
+from memtop.model.i18n import _
 from memtop.model.records import EndRecord, MemoryRecord, StepRecord
-from memtop.model.snapshot import LogState, Phase, Snapshot
+from memtop.model.snapshot import NO_MORE, LogState, Phase, Snapshot
 from memtop.model.text import harmless, one_line
 from memtop.model.units import duration, number, rate, size
 
@@ -82,7 +83,10 @@ def lines(snapshot: Snapshot, end: EndRecord | None, goes_on: bool = False) -> l
 
 
 def _outcome(snapshot: Snapshot, end: EndRecord | None, goes_on: bool) -> str:
-    parts = [f"{harmless(snapshot.title, 200)}: {'still running' if goes_on else how(end)}"]
+    told = "still running" if goes_on else how(end)
+    if end is not None and end.exit_code is None and end.signal is None and snapshot.phase_text == _(NO_MORE):
+        told = "watched no more, the process itself goes on"
+    parts = [f"{harmless(snapshot.title, 200)}: {told}"]
     if end is not None:
         parts.append(f"{number(end.steps)} {'step' if end.steps == 1 else 'steps'} in {duration(end.seconds)}")
     if snapshot.steps_per_second is not None:

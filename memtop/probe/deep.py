@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
-from . import allocator, wire
+from . import allocator, limits, wire
 from .attribution import Attribution
 from .births import BACKWARD, DATA, FORWARD, OPTIMIZER
 from .cuda_history import History, Recorded
@@ -52,6 +52,8 @@ class DeepStep:
         self._attribution = Attribution(self._look, tracker, inputs)
         self._counters: dict[str, Any] = {}
         self._peaks: dict[str, dict[str, int]] = {}
+        self._limits: dict[str, list[limits.Reading]] = {}
+        """By moment, what was taken of the process's own limits."""
         self._notes: set[str] = set()
         self._outside: list[tuple[int, int]] = []
         """Phase and line around each backward that runs: a re-entrant checkpoint starts one inside another."""
@@ -156,7 +158,7 @@ class DeepStep:
         with _uncollected():
             found = Found(self._look, self._attribution, self._tracker.modules(), self.step, self._recorded)
             self.found = found
-            return found.records(self._counters, sorted({*self._tracker.notes, *self._notes}))
+            return found.records(self._counters, sorted({*self._tracker.notes, *self._notes}), self._limits)
 
     def _at_peak(self, device: str) -> dict[str, int] | None:
         """The allocator's counters at the step's peak, for want of its own record: its running maxima, where this step
@@ -171,6 +173,7 @@ class DeepStep:
 
     def _moment(self, name: str) -> None:
         self._look.moment(name)
+        self._limits[name] = limits.read()
         for device in self._devices():
             self._counters[f"{device} {name}"] = allocator.counters(device)
         if self._history is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import events, wire
+from . import events, limits, wire
 from .attribution import CATEGORIES, PARAMETERS, Attribution
 from .births import BACKWARD, FORWARD, HELD, PHASES, RECOMPUTE, Birth, Moment
 from .by_line import lines
@@ -73,9 +74,12 @@ class Found:
         known = self.names.get(owner)
         return None if known is None else known[0]
 
-    def records(self, counters: dict[str, Any], notes: list[str]) -> list[wire.Record]:
+    def records(
+        self, counters: dict[str, Any], notes: list[str], taken: Mapping[str, Sequence[limits.Reading]]
+    ) -> list[wire.Record]:
         """Everything, in the order in which the monitor expects it: for each device its moments, peak, and the rest.
-        `counters` are the allocator's by device and moment (`cuda:0 forward_end`)."""
+        `counters` are the allocator's by device and moment (`cuda:0 forward_end`), `taken` what was taken of the
+        process's own limits by moment."""
         sent = []
         growth = self._growth()
         events.write(self)
@@ -94,7 +98,8 @@ class Found:
             sent.append(wire.lines(self._facts(made) | lines(self, made)))
             sent.append(wire.trace(self._facts(made) | self._trace(made)))
             if made.device in growth:
-                sent.append(wire.scaling(self._facts(made) | growth[made.device]))
+                facts = growth[made.device] | {"limits": _limits(made, taken)}
+                sent.append(wire.scaling(self._facts(made) | facts))
         return sent
 
     def _growth(self) -> dict[str, dict[str, Any]]:
@@ -189,6 +194,14 @@ class Found:
             if not marks or marks[-1]["name"] != name:
                 marks.append({"at": round((at - self.look.began) / 1e9, 7), "name": name})
         return marks[:_MARKS]
+
+
+def _limits(made: Course, taken: Mapping[str, Sequence[limits.Reading]]) -> list[dict[str, int | str]]:
+    """Of the process's own limits, what other things than tensors have: they hold for host memory alone."""
+    if made.device != "cpu":
+        return []
+    held = {name: sum(made.points[count]) for name, (_, count) in made.moments.items() if name in taken}
+    return limits.beside([taken[name] for name in held], list(held.values()))
 
 
 def _as_played(made: Course, vector: tuple[int, ...], counted: Any) -> Any:

@@ -15,6 +15,7 @@ from .leaking import Leaking
 from .loss import Loss
 from .oom import Ooms
 from .orders import Orders
+from .raises import Raises
 from .sample import Samples
 from .steps import EDGE, Steps, prices
 from .storages import Ledger, solid, tensors
@@ -69,6 +70,7 @@ class Probe(Unhooked, Visited, Leaking):
         self._clock = Clock()
         self._follow_leaks(asks=budget > 0)
         self._ooms = Ooms(link, self._tracker, self._inputs, lambda: self._clock.step)
+        self._raises = Raises(lambda error: self._ooms.passing(error, unwound=True))
         self._orders = Orders(link, self._governor.ask_deep, self._send_step)
         self._deep: deep.DeepStep | None = None
         self._samples: Samples | None = None
@@ -93,10 +95,12 @@ class Probe(Unhooked, Visited, Leaking):
         self._steps.watch_backward(True)
         self._forwards.watch(self._link.alive)
         untraced.exempt()
+        self._raises.watch()
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         """In a forked child, a loader's worker perhaps: nothing is watched."""
+        self._raises.remove()
         self._steps.remove()
         self._forwards.remove()
         self._inputs.quiet = True
@@ -156,7 +160,7 @@ class Probe(Unhooked, Visited, Leaking):
     def backward_ended(self) -> None:
         """A backward of a watched step has returned, or raised."""
         self._inputs.backward_ended()
-        self._ooms.passing(sys.exc_info()[1])
+        self._ooms.passing(sys.exc_info()[1], unwound=True)
         if self._deep is not None:
             self._deep.backward_ended()
 
@@ -401,6 +405,7 @@ class Probe(Unhooked, Visited, Leaking):
             return
         self._broken = True
         self._drop_deep()
+        self._raises.remove()
         self._steps.remove()
         self._forwards.remove()
         self._inputs.quiet = True

@@ -58,6 +58,7 @@ def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict
         "batches": max(1, found.look.yielded),
         "peak": sum(made.highest),
         "rounding": _rounding(made),
+        "blocks": _blocks(made, growing),
         "sample_shape": list(found.look.sample),
         "phases": [
             {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
@@ -69,6 +70,30 @@ def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict
 def _affine(fixed: int, grown: int, batch: int) -> list[int]:
     """[fixed bytes, bytes a sample], whole numbers whose value at this batch is exact."""
     return [fixed + grown % batch, grown // batch]
+
+
+def _blocks(made: Course, growing: list[bool]) -> list[list[int]]:
+    """Of what grows, where it is most, by size: [bytes of the smallest, bytes of all]."""
+    found: dict[int, list[int]] = {}
+    for number, size in made.standing(_fullest(made, growing)).items():
+        if growing[number]:
+            one = found.setdefault(size.bit_length(), [size, 0])
+            one[0], one[1] = min(one[0], size), one[1] + size
+    return [one for _, one in sorted(found.items())]
+
+
+def _fullest(made: Course, growing: list[bool]) -> int:
+    """After how many changes most of what grows is alive. At a small batch that need not be at the peak."""
+    sizes = {number: size for number, size in made.held.items() if growing[number]}
+    grown = most = sum(sizes.values())
+    best = 0
+    for count, (number, size, _) in enumerate(made.steps, 1):
+        if growing[number]:
+            grown += size - sizes.get(number, 0)
+            sizes[number] = size
+            if grown > most:
+                most, best = grown, count
+    return best
 
 
 def _rounding(made: Course) -> int:

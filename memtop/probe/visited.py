@@ -8,6 +8,7 @@ from .clock import Clock
 from .forwards import Forwards
 from .governor import Governor
 from .inputs import Inputs
+from .raises import Raises
 from .steps import Steps
 from .transport import Transport
 from .visits import Visits
@@ -21,6 +22,7 @@ class Visited:
     _inputs: Inputs
     _steps: Steps
     _forwards: Forwards
+    _raises: Raises
     _clock: Clock
     _described: dict[str, Any] | None
 
@@ -43,6 +45,7 @@ class Visited:
             self._steps.rest()
             self._forwards.watch(False)
         else:
+            self._raises.remove()
             self._steps.remove()
             self._forwards.remove()
         self._inputs.quiet = True

@@ -63,6 +63,16 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
     """[fixed bytes, bytes a position, bytes a pair of positions] each, the highest at short lengths first."""
 
 
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that somebody has set on the process's own memory."""
+
+    name: str
+    """`RLIMIT_AS` or `RLIMIT_DATA`."""
+    bytes: Count
+    beside: Count
+    """What the process has mapped of it for other things than tensors: the least of the look's moments."""
+
+
 class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     """What stays and what grows with the batch, as a deep look saw it. See `model.forecast`."""
 
@@ -84,6 +94,11 @@ class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     """Empty where it can't be told what grows with the length."""
     length_unknown: str | None = None
     """Why not."""
+    limits: list[Limit] = msgspec.field(default_factory=list)
+    """Of host memory; empty where none is set."""
+    blocks: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] = msgspec.field(default_factory=list)
+    """Of storages that grow, where they are most, by size: [bytes of the smallest, bytes of all] of those whose sizes
+    have as many binary digits."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,6 +44,8 @@ class Oom(msgspec.Struct, frozen=True, kw_only=True):
     """Of the batch that failed, as far as live tensors look like one."""
     optimizers: list[str]
     limit: Limit | None
+    half: bool
+    """Whether activations are kept in half precision already."""
     leaves: int
     """Modules without children."""
     device_free: int | None
@@ -53,6 +55,10 @@ class Oom(msgspec.Struct, frozen=True, kw_only=True):
     """The largest cached piece of the pool that this request is served from."""
     fatal: bool
     """Whether the program is known to have ended by it."""
+    worker: int | None
+    """Which worker of a DataLoader ran out and had its exception raised here again."""
+    unwound: bool
+    """Whether torch's own code had been left when this was read, and what that alone held was gone."""
     notes: list[str]
 
 

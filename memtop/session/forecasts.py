@@ -26,6 +26,7 @@ from memtop.model.forecast import (
     peak_of_length,
 )
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.process_limit import DEVICE, ProcessLimit, Room, kept, room, tightest
 from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
 from memtop.protocol import records as wire
@@ -57,6 +58,8 @@ class _Look(msgspec.Struct):
     why_not: str
     """Why there are no curves."""
     peak: int
+    blocks: tuple[tuple[int, int], ...]
+    """Of `process_limit`."""
 
 
 class _Known(msgspec.Struct):
@@ -88,6 +91,8 @@ class Forecasts:
         self._fresh = False
         """A run has begun whose log has not been told yet."""
         self._known: dict[tuple[str, str], dict[Shape, _Known]] = {}
+        self._limits: dict[tuple[str, str], tuple[ProcessLimit, ...]] = {}
+        """Those on the process itself, by training and device, as the newest look found them."""
         self._newest: dict[tuple[str, str], ForecastRecord] = {}
         """By training and device."""
         self._seen: dict[str, Shape] = {}
@@ -123,6 +128,9 @@ class Forecasts:
             return []
         look = _look(t, message, lines)
         self._teach(device, look)
+        self._limits[self._training, device] = tuple(
+            ProcessLimit(name=one_line(one.name, 20), bytes=one.bytes, beside=one.beside) for one in message.limits
+        )
         shapes = self._known.setdefault((self._training, device), {})
         shapes.setdefault(tuple(message.sample_shape), _Known()).add(look, message.peak)
         made = self._made(t, device, now)
@@ -154,6 +162,18 @@ class Forecasts:
             return None
         return peak_of_length(made.lengths, length) - made.limit_bytes
 
+    def room(self, device: str, batch: int, now: Now) -> int | None:
+        """What tensors can have now in a step of that batch size; `None` where it is not known."""
+        shapes = self._known.get((self._training, device))
+        if not shapes:
+            return None
+        _, known = self._largest(shapes)
+        limit = _limit(now(device), known.best.rounding)
+        limits = self._limits.get((self._training, device), ())
+        look = known.best
+        rooms = [one.left - kept(one, look.lines, look.blocks, look.batch, batch) for one in limits]
+        return min([*(max(0, one) for one in rooms), *([] if limit is None else [limit])], default=None)
+
     def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
         """A device was read: the limit may have moved. A record where the answer did."""
         changed = []
@@ -167,12 +187,14 @@ class Forecasts:
 
     def _made(self, t: float, device: str, now: Now) -> ForecastRecord:
         shapes = self._known[self._training, device]
-        shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
-        known = shapes[shape]
+        shape, known = self._largest(shapes)
         look, points = known.best, sorted(known.points.values(), key=lambda point: point.batch_size)
         error = error_of(points)
         limit = _limit(now(device), look.rounding)
         most = None if limit is None else max_batch(look.lines, limit, error)
+        process = self._of_process(device, look, error, limit, most)
+        if process is not None:
+            limit, most = process.bytes, process.max_batch
         at = look.batch if most is None else most
         line = highest(look.lines, at) or look.lines[0]
         missed = self._missed.get((self._training, device), {}).values()
@@ -192,11 +214,26 @@ class Forecasts:
             limit_bytes=limit,
             error_bytes=None if most is None else error_bytes(look.lines, at, error),
             points=points,
-            basis=_basis(known, shape, len(shapes), error) + _of_length(look, error_of_length) + self._larger(shape),
+            basis=_basis(known, shape, len(shapes), error)
+            + _of_length(look, error_of_length)
+            + self._larger(shape)
+            + ("" if process is None else f"; {process.words()}"),
             length=look.length,
             max_length=None if limit is None else max_length(look.curves, limit, error_of_length),
             lengths=list(look.curves),
+            limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
         )
+
+    def _largest(self, shapes: Mapping[Shape, _Known]) -> tuple[Shape, _Known]:
+        """The largest sample that was looked at, and what is known of it."""
+        shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
+        return shape, shapes[shape]
+
+    def _of_process(self, device: str, look: _Look, error: float, limit: int | None, most: int | None) -> Room | None:
+        """The limit on the process itself, where that decides and not the device's."""
+        known = self._limits.get((self._training, device), ())
+        rooms = [room(one, look.lines, error, look.blocks, look.batch) for one in known]
+        return tightest(rooms, limit, most)
 
     def _larger(self, shape: Shape) -> str:
         seen = self._seen.get(self._training, ())
@@ -223,6 +260,7 @@ def _look(t: float, message: wire.Scaling, lines: tuple[Affine, ...]) -> _Look:
         curves=curves if message.length is not None else (),
         why_not=one_line(message.length_unknown or "", 100),
         peak=message.peak,
+        blocks=tuple((one, whole) for one, whole in message.blocks),
     )
 
 

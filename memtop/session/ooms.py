@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from memtop.model.forecast import Affine, highest
+from memtop.model import oom_text
+from memtop.model.forecast import highest
+from memtop.model.forecast_record import ForecastRecord
 from memtop.model.ledger import Whole
-from memtop.model.oom import Explanation, Facts, Shape, batch_changes, fragmented, remedies, shortfall
-from memtop.model.records import DeviceRecord, MemoryRecord
+from memtop.model.oom import Change, Explanation, Facts, Shape, batch_changes, fragmented, freed, remedies, shortfall
+from memtop.model.oom_changes import changed
+from memtop.model.records import DeviceRecord, MemoryRecord, ModelRecord
+from memtop.model.snapshot import DeepLook
 from memtop.model.text import one_line
-from memtop.model.units import size
 from memtop.protocol.oom import Oom
 
 _OTHERS = 64 << 20
@@ -28,8 +32,13 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     moments: Mapping[str, MemoryRecord]
     """Of the failing device."""
     batch: int | None
-    lines: Sequence[Affine] = ()
-    """The forecast for that device: bytes as functions of the batch size."""
+    forecast: ForecastRecord | None = None
+    """For that device."""
+    room: Callable[[int], int | None] = lambda batch: None
+    """What tensors can have there in a step of a batch size, bytes."""
+    look: DeepLook | None = None
+    """The newest at that device."""
+    model: ModelRecord | None = None
 
 
 class Ooms:
@@ -42,6 +51,8 @@ class Ooms:
     def heard(self, t: float, told: Oom, whole: Whole, before: Before) -> Explanation:
         """The probe's picture at run second `t`; `whole` are its bytes with what surrounds them on the device."""
         facts = _facts(told, whole, before)
+        if told.unwound:
+            facts = replace(facts, lost=_freed(told, facts)[0])
         place = told.place
         self.count += 1
         self.newest = Explanation(
@@ -49,10 +60,11 @@ class Ooms:
             step=told.step,
             device=facts.device,
             asked=facts.asked,
-            short=shortfall(facts),
+            short=None if told.worker is not None else shortfall(facts),
             available=facts.available,
             bytes=facts.bytes,
             total=facts.total,
+            worker=told.worker,
             place=None if place is None else f"{one_line(place.file, 400)}:{place.line}",
             text=None if place is None or place.text is None else one_line(place.text, 200),
             module=None if told.module is None else one_line(told.module, 300),
@@ -61,15 +73,21 @@ class Ooms:
             fragmented=fragmented(facts),
             limit=facts.limit,
             changes=_changes(told, whole, before),
-            remedies=remedies(facts),
+            remedies=remedies(facts) if told.worker is None else (),
             notes=tuple(one_line(note) for note in told.notes),
+            batch=facts.batch,
+            freed=_freed(told, facts) if told.unwound and told.worker is None else None,
         )
         return self.newest
 
     def stepped(self, step: int) -> bool:
         """A step has ended: a failure before it was caught. True when that is news."""
+        return (self.newest is None or step >= self.newest.step) and self.survived()
+
+    def survived(self) -> bool:
+        """The program has outlived a failure. True when that is news."""
         known = self.newest
-        if known is None or known.caught or known.killed or step < known.step:
+        if known is None or known.caught or known.killed:
             return False
         self.newest = replace(known, caught=True)
         return True
@@ -96,8 +114,9 @@ class Ooms:
             step=step,
             asked=None,
             bytes=bytes_,
-            total=None,
+            total=None if host is None else host.memory_total,
             available=None,
+            killed=True,
             batch=before.batch,
             per_sample=each,
             activations=activations,
@@ -122,7 +141,7 @@ class Ooms:
             remedies=remedies(facts),
             killed=True,
             certain=bool(kills),
-            notes=("the figures are those of the last watched moment",) if record is not None else (),
+            batch=before.batch,
         )
         return self.newest
 
@@ -136,14 +155,20 @@ def _full(host: DeviceRecord | None) -> bool:
 def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
     failed = _batch(_shapes(told.inputs_now)) or _batch(_shapes(told.inputs)) or before.batch
     per_sample, activations = _scaled(told, before, failed)
+    forecast, longer = before.forecast, _longer(told)
+    same = forecast is not None and longer[0] == longer[1]
+    other = changed(before.look, before.model, forecast, failed) if same and forecast and failed else None
+    available = _available(told, whole) if told.worker is None else None
     return Facts(
         device=one_line(told.device, 20),
         step=told.step,
         asked=told.asked,
         bytes=whole.bytes,
         total=whole.total,
-        available=_available(told, whole),
-        limit=None if told.limit is None else one_line(told.limit.name, 40),
+        available=available,
+        limit=one_line(told.limit.name, 40)
+        if told.limit is not None and available is not None and available == _left(told)
+        else None,
         largest_free=told.largest_free,
         cached=told.cached,
         batch=failed,
@@ -151,8 +176,15 @@ def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
         peak_per_sample=_peak_per_sample(told, before, failed),
         scaling=sum(told.bytes.get(name) or 0 for name in ("inputs", "activations", "temporaries", "other_tensors")),
         activations=activations,
+        half=told.half,
         leaves=told.leaves,
         optimizers=[one_line(name, 60) for name in told.optimizers],
+        lines=forecast.phases if same and forecast else (),
+        fits=forecast.max_batch_size if same and forecast else None,
+        room=_room(told, before.room(failed)) if same and failed else None,
+        room_of_halves=_room(told, before.room(max(1, failed // 2))) if same and failed else None,
+        changed=None if other is None else other.lines,
+        segments=0 if other is None else other.segments,
     )
 
 
@@ -181,7 +213,8 @@ def _longer(told: Oom) -> tuple[int, int]:
 
 def _peak_per_sample(told: Oom, before: Before, failed: int | None) -> int | None:
     """What a sample adds to the peak of a batch as large as the one that failed, as forecast."""
-    line = highest(before.lines, failed or before.batch or 1)
+    forecast = before.forecast
+    line = highest(() if forecast is None else forecast.phases, failed or before.batch or 1)
     if line is None or line.bytes_per_sample <= 0:
         return None
     longer = _longer(told)
@@ -191,11 +224,35 @@ def _peak_per_sample(told: Oom, before: Before, failed: int | None) -> int | Non
 def _available(told: Oom, whole: Whole) -> int | None:
     if told.device_free is not None:
         return told.device_free
-    free = whole.bytes.get("free")
-    if told.limit is None:
-        return free
-    left = max(0, told.limit.bytes - told.limit.used)
-    return left if free is None else min(left, free)
+    free, left = whole.bytes.get("free"), _left(told)
+    return free if left is None else left if free is None else min(left, free)
+
+
+def _left(told: Oom) -> int | None:
+    """Of a limit on the process."""
+    return None if told.limit is None else max(0, told.limit.bytes - told.limit.used)
+
+
+def _room(told: Oom, room: int | None) -> int | None:
+    """What tensors can have in all, as the forecasts have it; on CUDA no more than the allocator could get."""
+    if room is None or told.allocator is None or told.device_free is None:
+        return room
+    return min(room, told.allocator.reserved + told.device_free)
+
+
+def _freed(told: Oom, facts: Facts) -> tuple[int, int]:
+    if told.limit is None or facts.limit is None:
+        return freed(facts, None, None)
+    return freed(facts, told.limit.used, told.limit.bytes)
+
+
+def as_data(told: Explanation) -> dict[str, Any]:
+    """For the log's event: what a person reads is English there."""
+    plain = {name: one for name, one in msgspec.to_builtins(told).items() if name not in ("t", "caught", "rank")}
+    texts = [oom_text.remedy(one, told) for one in told.remedies]
+    plain["remedies"] = [{"text": text, **one} for text, one in zip(texts, plain["remedies"], strict=True)]
+    plain["changes"] = [oom_text.change(one, told) for one in told.changes]
+    return plain
 
 
 def _shapes(told: list[tuple[list[int], str]]) -> list[Shape]:
@@ -206,18 +263,11 @@ def _batch(shapes: list[Shape]) -> int | None:
     return shapes[0][0][0] if shapes and shapes[0][0] else None
 
 
-def _changes(told: Oom, whole: Whole, before: Before) -> tuple[str, ...]:
-    found = [
-        f"the batch was {_shape(old)}, it is {_shape(new)}"
-        for old, new in batch_changes(_shapes(told.inputs), _shapes(told.inputs_now))
-    ]
+def _changes(told: Oom, whole: Whole, before: Before) -> tuple[Change, ...]:
+    found = [Change(before=old, now=new) for old, new in batch_changes(_shapes(told.inputs), _shapes(told.inputs_now))]
     ended = before.moments.get("step_end")
     then = None if ended is None else ended.bytes.get("other_processes")
     now = whole.bytes.get("other_processes")
     if told.limit is None and then is not None and now is not None and now - then >= _OTHERS:
-        found.append(f"other processes took {size(now - then)} more of {one_line(told.device, 20)}")
+        found.append(Change(others=now - then))
     return tuple(found)
-
-
-def _shape(one: Shape) -> str:
-    return f"({', '.join(str(count) for count in one[0])}) {one[1]}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -14,6 +13,7 @@ from memtop.model.i18n import _
 from memtop.model.leaks import Leak, Wait, Waits
 from memtop.model.ledger import known
 from memtop.model.oom import Explanation
+from memtop.model.process_limit import DEVICE
 from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record
 from memtop.model.snapshot import Banner
 from memtop.model.text import one_line
@@ -21,7 +21,7 @@ from memtop.model.trend import Seen, Trend
 from memtop.protocol import leaks as leaks_wire
 from memtop.protocol import oom as oom_wire
 from memtop.protocol import records as wire
-from memtop.session.ooms import Before, Ooms
+from memtop.session.ooms import Before, Ooms, as_data
 
 if TYPE_CHECKING:
     from memtop.session.state import State
@@ -72,10 +72,14 @@ class Troubles:
     def stepped(self, t: float) -> list[Record]:
         """A `step` record came: an out-of-memory error before it was caught."""
         step = self._state.step
-        if step is None or not self.ooms.stepped(step.step) or self.ooms.newest is None:
+        return self._caught(t, step.rank) if step is not None and self.ooms.stepped(step.step) else []
+
+    def _caught(self, t: float, rank: int) -> list[Record]:
+        told = self.ooms.newest
+        if told is None:
             return []
-        text = oom_text.headline(self.ooms.newest)
-        return [EventRecord(t=t, rank=step.rank, name="oom_caught", message=text, data={"step": self.ooms.newest.step})]
+        text = oom_text.headline(told)
+        return [EventRecord(t=t, rank=rank, name="oom_caught", message=text, data={"step": told.step})]
 
     def measured(self, record: MemoryRecord) -> list[Record]:
         """A memory record: whether it foretells that memory will run out."""
@@ -85,11 +89,15 @@ class Troubles:
         free = self._free(record, leaking)
         if free is None:
             return []
+        held = _held(record)
+        forecast = self._state.forecasts.newest(record.device)
+        if forecast is not None and forecast.limit_bytes is not None and forecast.limit_is != DEVICE:
+            free = min(free, max(0, forecast.limit_bytes - held))  # The process's own limit comes first.
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
         seen = Seen(
             step=record.step,
-            held=_held(record),
+            held=held,
             inputs=record.bytes.get("inputs") or 0,
             free=free,
             length=given[1] if len(given) > 1 else None,
@@ -121,6 +129,8 @@ class Troubles:
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""
+        if end.exit_code == 0 and self.ooms.survived():
+            return self._caught(end.t, end.rank)
         if end.signal != _SIGKILL:
             return []
         state, step = self._state, self._state.step
@@ -128,14 +138,16 @@ class Troubles:
         told = self.ooms.killed(end.t, end.steps + 1, kills, state.now("cpu"), state.devices.get("cpu"), before)
         if told is None:
             return []
-        return [EventRecord(t=end.t, name="oom", message=oom_text.headline(told), data=_data(told) | {"kills": kills})]
+        return [
+            EventRecord(t=end.t, name="oom", message=oom_text.headline(told), data=as_data(told) | {"kills": kills})
+        ]
 
     def banner(self, device: str, t: float) -> Banner | None:
         """What needs action first, at run second `t`."""
         told = self.oom
         if told is not None and (not told.caught or t - told.t < _CAUGHT):
             severity = "warning" if told.caught else "error"
-            return Banner(severity=severity, text=oom_text.headline(told), remedy=oom_text.advice(told))
+            return Banner(severity=severity, text=oom_text.headline(told, _), remedy=oom_text.advice(told, _))
         trend = self.trends.get(device)
         leak = max(self.live(), key=lambda one: one.bytes_per_step, default=None)
         if leak is not None:
@@ -177,7 +189,10 @@ class Troubles:
             Before(
                 moments=good,
                 batch=None if step is None else step.batch_size,
-                lines=() if forecast is None else forecast.phases,
+                forecast=forecast,
+                room=lambda batch: self._state.forecasts.room(device, batch, self._state.now),
+                look=self._state.looks.newest(device),
+                model=self._state.model,
             ),
         )
         return EventRecord(
@@ -185,7 +200,7 @@ class Troubles:
             rank=message.rank,
             name="oom",
             message=oom_text.headline(made),
-            data=_data(made) | {"fatal": told.fatal},
+            data=as_data(made) | {"fatal": told.fatal},
         )
 
     def _leak(self, t: float, message: wire.Event) -> Record:
@@ -240,11 +255,6 @@ def _held(record: MemoryRecord) -> int:
 
 def _key(place: oom_wire.Where | None, holder: str | None) -> Key:
     return (None, holder) if place is None else (one_line(place.file, 400), place.line)
-
-
-def _data(told: Explanation) -> dict[str, Any]:
-    plain: Mapping[str, Any] = msgspec.to_builtins(told)
-    return {name: value for name, value in plain.items() if name not in ("t", "caught", "rank")}
 
 
 def _wait(row: leaks_wire.Wait) -> Wait:

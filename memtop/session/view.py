@@ -15,7 +15,7 @@ from memtop.model.batches import pass_seconds
 from memtop.model.i18n import _
 from memtop.model.ranks import RankStrip
 from memtop.model.records import DeviceRecord, EndRecord, Setting
-from memtop.model.snapshot import NOTHING_PRINTED, Banner, LogState, Phase, Snapshot, Theory
+from memtop.model.snapshot import NO_MORE, NOTHING_PRINTED, Banner, LogState, Phase, Snapshot, Theory
 from memtop.model.text import harmless
 from memtop.model.theory import closed_forms
 from memtop.session.missing import why
@@ -193,7 +193,7 @@ def _phase_text(state: State, around: Around, t: float) -> str:
         Phase.LOST: _("no word from inside for {since}: the probe's connection broke").format(since=since),
     }
     if state.end is not None:
-        return _("watched no more") if around.guest and around.stopped else how_it_ended(state.end)
+        return _(NO_MORE) if around.guest and around.stopped else how_it_ended(state.end)
     if around.guest is not None and state.phase is Phase.STARTING:
         return phase_text(around.guest.age, around.growth)
     return words[state.phase]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,26 @@ def test_alone_it_ends_with_the_true_exception() -> None:
     done = ran(script, "--device", "cpu", "--cap", "100", "--phase-steps", "1")
     # Activations take 288 KiB a sample, so 100 MiB hold less than 512 of them, and more than 32.
     assert 2 < ended(done, done.stdout) <= 6
+
+
+def forecast_of(log: str) -> dict[str, Any]:
+    records = [json.loads(line) for line in log.splitlines()]
+    found: dict[str, Any] = next(one for one in records if one["kind"] == "forecast")
+    return found
+
+
+def test_the_batch_that_is_said_to_fit_fits_under_the_cap_and_twice_as_many_do_not() -> None:
+    pytest.importorskip("torch", reason="scenarios need torch")
+    settings = ("--set", "cap=256", "--device", "cpu", "--steps", "3", "--log", "-")
+    told = forecast_of(ran("-m", "memtop", "--headless", "--scenario", "oom", *settings).stdout)
+    assert told["limit_is"] == "RLIMIT_AS"
+    assert told["limit_bytes"] < 256 << 20
+    assert "RLIMIT_AS, set on the process" in told["basis"]
+    most, script = told["max_batch_size"], str(manifests.load("oom").script)
+    alone = ("--device", "cpu", "--cap", "256", "--steps", "3")
+    assert most > 200, "of 256 MiB at 428 KiB a sample, as much again is allowed for in the heap"
+    assert ran(script, *alone, "--batch-size", str(most)).returncode == 0
+    ended(ran(script, *alone, "--batch-size", str(2 * most)), "")
 
 
 def test_watched_it_ends_the_same_way_and_the_log_is_whole() -> None:

@@ -161,6 +161,16 @@ def test_running_out_is_explained_and_nothing_else_is_changed(
         assert again.returncode == 0, "the remedy works"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python tells of what is raised from 3.12 on")
+def test_one_that_the_program_catches_where_nothing_is_watched_is_told(place: Place, tmp_path: Path) -> None:
+    plain = subprocess.run([sys.executable, STARVED, "after"], capture_output=True, cwd=ROOT, timeout=LIMIT)
+    status, out, err, events = run(place, tmp_path / "log.jsonl", STARVED, "after")
+    assert (status, out, err.partition(b"memtop: ")[0]) == (0, plain.stdout, plain.stderr)
+    [told] = [one for one in events if one["name"] == "oom"]
+    assert told["data"]["place"] == f"{STARVED}:{line_of(STARVED, 'after')}"
+    assert told["data"]["asked"] == 4 * 10**15
+
+
 def test_one_that_the_program_catches_is_told_once(place: Place, tmp_path: Path) -> None:
     plain = subprocess.run([sys.executable, STARVED, "caught"], capture_output=True, cwd=ROOT, timeout=LIMIT)
     status, out, err, events = run(place, tmp_path / "log.jsonl", STARVED, "caught")

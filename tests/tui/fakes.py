@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from memtop.model import leaks, oom_text
 from memtop.model.categories import CPU, CUDA, TENSORS
 from memtop.model.leaks import Leak, Wait, Waits
-from memtop.model.oom import Explanation, Remedy
+from memtop.model.oom import Change, Explanation, Remedy
 from memtop.model.records import (
     DeviceProcess,
     DeviceRecord,
@@ -382,12 +382,10 @@ OOM = Explanation(
     bytes=CNN | {"activations": 140_000_000_000, "cached": 4_000_000_000}, total=H200.memory,
     place="/home/a/train.py:57",
     text="x = self.block3(x)", module="block3.conv", cached=4_000_000_000, largest_free=1_048_576_000, fragmented=True,
-    limit=None, changes=("the batch was (64, 3, 32, 32) float32, it is (512, 3, 32, 32) float32",),
+    limit=None, changes=(Change(before=((64, 3, 32, 32), "float32"), now=((512, 3, 32, 32), "float32")),), batch=512,
     remedies=(
-        Remedy(text="set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True: the cache was enough, but in pieces",
-               saves=4_000_000_000, enough=True, estimate=False),
-        Remedy(text="batch 506 instead of 512 (accumulate gradients for the same effect)", saves=1_640_625_000,
-               enough=True, estimate=True),
+        Remedy(kind="pieces", saves=4_000_000_000, enough=True, estimate=False),
+        Remedy(kind="batch", count=506, saves=1_640_625_000, enough=True, estimate=True, whole=True),
     ),
 )  # fmt: skip
 

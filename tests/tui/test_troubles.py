@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from memtop.model import i18n, oom_text
+from memtop.session.ooms import as_data
 from memtop.tui.draw.board import board
 from memtop.tui.draw.troubles import troubles
 from memtop.tui.view import View
@@ -40,3 +42,19 @@ def test_the_first_line_says_which_key_explains() -> None:
     assert first.startswith(" ! leak at train.py:31")
     assert "v explains" in first
     assert "v explains" not in texts(board(STATES["leaking"](), 120, 40, View()))[0]
+
+
+def test_an_oom_is_explained_in_the_persons_language_and_logged_in_english() -> None:
+    told = STATES["out_of_memory"]().oom
+    assert told is not None
+    try:
+        i18n.use("zh")
+        shown = "\n".join(texts(troubles(STATES["out_of_memory"](), 120, View())))
+        logged = oom_text.lines(told) + as_data(told)["changes"]
+    finally:
+        i18n.use("en")
+    assert "cuda:0 在第 3 步内存用尽：还要 2.50 GiB" in shown
+    assert "批大小用 506 代替 512" in shown
+    assert "was (64, 3, 32, 32)" not in shown
+    assert "the batch was (64, 3, 32, 32) float32, it is (512, 3, 32, 32) float32" in logged
+    assert not any("内存" in line for line in logged)

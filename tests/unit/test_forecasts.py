@@ -11,6 +11,7 @@ from memtop.model.forecast import UNTAUGHT, error_bytes, peak_at, peak_of_length
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.records import DeviceRecord, InputTensor, MemoryRecord
 from memtop.protocol import records as wire
+from memtop.protocol.deep import Limit
 from memtop.session.forecasts import Forecasts
 from memtop.session.state import State
 from tests.unit import sample_records as sample
@@ -79,6 +80,32 @@ def test_without_a_reading_of_the_device_there_is_no_limit_and_no_answer() -> No
 
 def test_rounding_of_the_allocator_is_no_room() -> None:
     assert heard(started(), scaling(rounding=1_000_000), device()).limit_bytes == GIB - 1_000_000
+
+
+LIMITS = [Limit(name="RLIMIT_AS", bytes=900 << 20, beside=500 << 20)]
+
+
+def test_a_limit_on_the_process_holds_where_it_is_the_lower_one_and_the_words_say_so() -> None:
+    made = heard(started(), scaling(limits=LIMITS), device())
+    assert (made.limit_bytes, made.limit_is) == ((400 << 20) - (400 << 20) // 8, "RLIMIT_AS")
+    assert made.max_batch_size is not None
+    assert peak_at(made.phases, made.max_batch_size) <= made.limit_bytes
+    assert "the limit is RLIMIT_AS, set on the process: 900 MiB less 500 MiB" in made.basis
+    other = heard(started(), scaling(limits=LIMITS), device(total=200 << 20))
+    assert (other.limit_bytes, other.limit_is) == (200 << 20, "device")
+    assert "RLIMIT" not in other.basis
+    alone = heard(started(), scaling(limits=LIMITS), None)
+    assert (alone.limit_bytes, alone.limit_is) == ((400 << 20) - (400 << 20) // 8, "RLIMIT_AS"), (
+        "known without the device's"
+    )
+    assert heard(started(), scaling(), None).limit_is is None
+
+
+def test_the_newest_look_says_which_limits_there_are() -> None:
+    known = started()
+    heard(known, scaling(128, limits=LIMITS), device())
+    known.begin("cnn", SETTINGS | {"batch_size": 64})
+    assert heard(known, scaling(64), device()).limit_is == "device", "another process, without it"
 
 
 def test_another_batch_size_is_forecast_first_and_then_measured_beside() -> None:

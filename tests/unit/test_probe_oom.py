@@ -37,6 +37,23 @@ def test_what_was_asked_for() -> None:
     assert asked(CUDA) == 5 << 29
     assert asked("CUDA out of memory. Tried to allocate 20.00 MiB.") == 20 << 20
     assert asked("no figure") is None
+    assert asked("Unable to allocate 7.28 TiB for an array with shape (1000000000000,) and data type float64") == round(
+        7.28 * 2**40
+    )
+
+
+def test_a_workers_line_is_in_the_words_that_its_exception_has_here() -> None:
+    text = """Caught RuntimeError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/v/lib/python3.11/site-packages/torch/utils/data/_utils/worker.py", line 358, in _worker_loop
+    data = fetcher.fetch(index)
+  File "/home/a/train.py", line 7, in __getitem__
+    torch.empty(3 * 10**9)
+  File "/v/lib/python3.11/site-packages/torch/x.py", line 3, in empty
+RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 12000000000 bytes."""
+    assert oom._in_words(text) == ("/home/a/train.py", 7, "__getitem__")
+    assert oom._in_words(CPU) is None
+    assert asked(text) == 12 * 10**9
 
 
 STATS = {
@@ -132,16 +149,34 @@ def test_an_observer_that_breaks_raises_nothing_into_the_allocator(
     assert link.sent == []
 
 
+def where(**found: Any) -> oom.Where:
+    return oom.Where(**({"place": None, "module": 0, "given": [], "named": []} | found))
+
+
+def test_a_batch_of_one_dimension_is_told_by_a_name_or_by_what_the_model_was_given() -> None:
+    inputs = Inputs()
+    old = torch.zeros(64, dtype=torch.long)
+    inputs.took(old, 0)
+    stray, batch = torch.zeros(900, dtype=torch.long), torch.zeros(128, dtype=torch.long)
+    assert oom._batch([old, stray, batch], inputs, where()) == [], "it could be anything"
+    assert oom._batch([old, stray, batch], inputs, where(named=[old, batch]))[0] is batch
+    assert oom._batch([old, stray, batch], inputs, where(given=[batch]))[0] is batch
+
+
 def test_the_batch_that_failed_is_told_from_the_old_one_and_from_the_dataset() -> None:
     inputs = Inputs()
     old = torch.zeros(4, 8)
     inputs.took(old, 0)
     data = torch.utils.data.TensorDataset(torch.zeros(640, 8))
     new, weights = torch.zeros(16, 8), torch.zeros(900, 8, requires_grad=True)
-    found = oom._batch([old, data.tensors[0], weights, new], inputs)
+    found = oom._batch([old, data.tensors[0], weights, new], inputs, where())
     assert [one is new for one in found] == [True]
     same = torch.zeros(4, 8)
-    assert oom._batch([old, new, same], inputs)[0] is same
+    assert oom._batch([old, new, same], inputs, where())[0] is same
+    longer = torch.zeros(90, 9)
+    assert oom._batch([old, new, longer], inputs, where(given=[torch.ones(3), longer]))[0] is longer, (
+        "what the model was called with"
+    )
 
 
 class _On:

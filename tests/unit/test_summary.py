@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from memtop.model import categories, summary
-from memtop.model.snapshot import DeepLook, Phase
+from memtop.model.snapshot import NO_MORE, DeepLook, Phase
 from tests.unit import sample_records as sample
 from tests.unit.fake_session import snapshot, with_log
 
@@ -84,6 +85,8 @@ def test_ends() -> None:
     assert first(sample.end(exit_code=None, signal=11)) == "mlp-mnist: ended by signal 11"
     assert first(sample.end(exit_code=None)) == "mlp-mnist: exit status unknown"
     assert first(None) == "mlp-mnist: its end was not seen"
+    left = summary.lines(replace(snapshot(), phase_text=NO_MORE), sample.end(exit_code=None))[0]
+    assert left.startswith("mlp-mnist: watched no more, the process itself goes on")
 
 
 def test_what_goes_on_is_not_told_as_lost() -> None:

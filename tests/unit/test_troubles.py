@@ -20,8 +20,9 @@ LEAK: dict[str, Any] = {
 }  # fmt: skip
 OOM: dict[str, Any] = {
     "device": "cpu", "step": 6, "asked": 900, "module": None, "place": PLACE, "bytes": {"parameters": 50},
-    "allocator": None, "inputs": [], "inputs_now": [], "optimizers": [], "limit": None, "leaves": 1,
-    "device_free": None, "cached": None, "largest_free": None, "fatal": False, "notes": [],
+    "allocator": None, "inputs": [], "inputs_now": [], "optimizers": [], "limit": None, "half": False, "worker": None,
+    "leaves": 1,
+    "device_free": None, "cached": None, "largest_free": None, "fatal": False, "unwound": True, "notes": [],
 }  # fmt: skip
 
 
@@ -92,6 +93,16 @@ def test_a_kill_by_the_kernel_is_told_with_what_was_held(signal: int, kills: int
     if names:
         assert state.troubles.ooms.newest is not None
         assert state.troubles.ooms.newest.bytes["parameters"] == 50
+
+
+@pytest.mark.parametrize(("code", "names"), [(0, ["oom_caught"]), (1, [])])
+def test_a_program_that_ends_well_has_outlived_it(code: int, names: list[str]) -> None:
+    state = State(START)
+    state.heard(event("oom", OOM))
+    end = EndRecord(t=9.0, exit_code=code, signal=None, steps=5, seconds=9.0, peak={}, dropped=0, overhead_percent=None)
+    assert [one.name for one in state.troubles.ended(end, 0) if isinstance(one, EventRecord)] == names
+    assert state.troubles.ooms.newest is not None
+    assert state.troubles.ooms.newest.caught == (code == 0)
 
 
 def test_steady_growth_warns_once_in_the_log() -> None:

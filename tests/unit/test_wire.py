@@ -51,6 +51,8 @@ BUILT: dict[str, dict[str, Any]] = {
             "length": 256,
             "lengths": [{"phase": "backward", "curves": [[-4_096, 684_040, 2_048]]}],
             "length_unknown": None,
+            "limits": [{"name": "RLIMIT_AS", "bytes": 1 << 30, "beside": 700 << 20}],
+            "blocks": [[8_388_608, 33_554_432]],
         }
     ),
     "batch": wire.batch({"step": 2, "tensors": [], "picture": None}),

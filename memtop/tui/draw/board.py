@@ -34,7 +34,7 @@ def board(snapshot: Snapshot, width: int, height: int, view: View) -> list[Row]:
     rows: list[Row] = []
     if snapshot.banner is not None and height > 1:
         told = (
-            replace(snapshot.banner, text=f"{snapshot.banner.text} · v explains")
+            replace(snapshot.banner, text=_("{text} · v explains").format(text=snapshot.banner.text))
             if _explained(snapshot, view)
             else None
         )

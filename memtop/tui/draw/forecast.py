@@ -10,6 +10,8 @@ from memtop.model import units
 from memtop.model.forecast import Point, peak_at
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.i18n import _
+from memtop.model.process_limit import DEVICE
+from memtop.model.text import harmless
 from memtop.tui.draw.cells import Row, cut, join, put, right
 from memtop.tui.palette import Palette
 from memtop.tui.view import View
@@ -26,6 +28,8 @@ def answer(record: ForecastRecord, view: View) -> list[Row]:
         Segment(_(" a sample"), palette["dim"]),
     ]
     limit = [Segment(_("limit "), palette["dim"]), Segment(units.size(record.limit_bytes, view.unit), palette["text"])]
+    if record.limit_is not in (None, DEVICE):
+        limit.append(Segment(f" ({harmless(record.limit_is or '', 20)})", palette["dim"]))
     return [fits(record, palette), per_sample, limit]
 
 

@@ -35,18 +35,15 @@ def _titled(words: str, view: View) -> list[Row]:
 
 
 def _oom(told: Explanation, width: int, view: View) -> list[Row]:
-    head, *rest = oom_text.lines(told)
-    rows: list[Row] = [[Segment(line, view.palette["strong"])] for line in wrap(harmless(head), width)]
+    head = harmless(oom_text.headline(told, _))
+    rows: list[Row] = [[Segment(line, view.palette["strong"])] for line in wrap(head, width)]
     before = ""
-    for fact in rest:
-        name, colon, value = harmless(fact).partition(": ")
-        first, *more = wrap(value, max(20, min(width, 110) - 4)) if colon else wrap(name, max(20, min(width, 110)))
-        if not colon:
-            rows += [[Segment(line, view.palette["text"])] for line in (first, *more)]
-            continue
-        rows += [[Segment(f"{name}:", view.palette["dim"])]] if name != before else []
+    for name, fact in oom_text.facts(told, _):
+        narrow = max(20, min(width, 110) - (4 if name else 0))
+        rows += [[Segment(f"{name}:", view.palette["dim"])]] if name and name != before else []
         before = name
-        rows += [[Segment("    " + line, view.palette["text"])] for line in (first, *more)]
+        indent = "    " if name else ""
+        rows += [[Segment(indent + line, view.palette["text"])] for line in wrap(harmless(fact), narrow)]
     return rows
 
 

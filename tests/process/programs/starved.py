@@ -54,6 +54,11 @@ def main():
         loss.backward()
         optimizer.step()
         print("step", step, loss.item())
+    if how == "after":
+        try:
+            torch.empty(10**15)  # after
+        except RuntimeError as error:
+            print("caught", type(error).__name__)
 
 
 class Whole(torch.utils.data.IterableDataset):
