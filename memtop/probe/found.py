@@ -12,6 +12,7 @@ from .by_module import modules
 from .cuda_history import UNSEEN, Recorded
 from .cuda_lives import Mismatch
 from .curves import lengths
+from .forms import Forms
 from .lengths import Unknown, length_of
 from .look import Look
 from .places import module_names, text_of
@@ -103,21 +104,23 @@ class Found:
             batch = batch_of(self)
             if not batch:
                 return {}
-            growing = Growth(self, batch).births()
+            forms = Forms(self)
+            growing = Growth(self, batch, forms).births()
             return {
-                made.device: scaling(self, made, batch, growing) | self._lengths(made, batch) for made in self.courses
+                made.device: scaling(self, made, batch, growing) | self._lengths(made, batch, forms)
+                for made in self.courses
             }
         except Exception as error:
             self.notes.add(f"no forecast: {type(error).__name__}: {error}")
             return {}
 
-    def _lengths(self, made: Course, batch: int) -> dict[str, Any]:
+    def _lengths(self, made: Course, batch: int, forms: Forms) -> dict[str, Any]:
         """What grows with the length of the sequences. Where that can't be told the forecast of batches stands."""
         told: dict[str, Any] = {"length": None, "lengths": [], "length_unknown": None}
         try:
             told["length"] = length = length_of(self, batch)
             if length is not None and not made.played:
-                told["lengths"] = lengths(self, made, batch, length)
+                told["lengths"] = lengths(self, made, batch, length, forms)
             elif length is not None:
                 told["length_unknown"] = "the device's own allocator was played"
         except Unknown as why:

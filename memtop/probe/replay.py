@@ -42,6 +42,8 @@ class Course:
     """Whether the allocator's own record was played: scratch inside operators is among the births then."""
     counters: dict[str, int] | None = None
     """Of a course so played: the allocator's counters at the peak, where they can be told."""
+    _standing: dict[int | None, dict[int, int]] = field(default_factory=dict)
+    """What was alive after so many changes, as far as somebody has asked. Only once the course is whole."""
 
     @property
     def highest(self) -> Vector:
@@ -49,11 +51,15 @@ class Course:
         return self.points[self.peak]
 
     def standing(self, count: int | None = None) -> dict[int, int]:
-        """Bytes by birth of what was alive after `count` changes (all of them where it is `None`)."""
-        sizes = dict(self.held)
-        for number, size, _ in self.steps[:count]:
-            sizes[number] = size
-        return {number: size for number, size in sizes.items() if size}
+        """Bytes by birth of what was alive after `count` changes (all of them where it is `None`). Asked for again and
+        again: not to be changed."""
+        known = self._standing.get(count)
+        if known is None:
+            sizes = dict(self.held)
+            for number, size, _ in self.steps[:count]:
+                sizes[number] = size
+            known = self._standing[count] = {number: size for number, size in sizes.items() if size}
+        return known
 
 
 def changes(look: Look) -> Iterator[Change | Moment]:

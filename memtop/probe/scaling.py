@@ -29,6 +29,7 @@ import torch
 
 from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
 from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, Birth
+from .forms import Forms
 from .replay import Course
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
     """By phase the corners of all its instants. Deaths make no instant higher, so births and growths alone count."""
     births = found.look.births
     fixed = grown = 0
-    sizes = made.held | _arriving(found, made)
+    sizes = made.held | arriving(found, made)
     for number, size in sizes.items():
         if growing[number]:
             grown += size
@@ -105,7 +106,7 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
     return {one: hull(points) for one, points in highest.items() if points}
 
 
-def _arriving(found: Found, made: Course) -> dict[int, int]:
+def arriving(found: Found, made: Course) -> dict[int, int]:
     """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
     births, ranks = found.look.births, found.ranks
     return {
@@ -139,32 +140,31 @@ def _below(before: tuple[int, int], line: tuple[int, int], after: tuple[int, int
 class Growth:
     """Which births grow with a batch of `batch` samples."""
 
-    def __init__(self, found: Found, batch: int) -> None:
+    def __init__(self, found: Found, batch: int, forms: Forms) -> None:
         self._look, self._ranks, self._batch = found.look, found.ranks, batch
-        self._births = found.look.births
+        self._births, self._forms, self._counts = found.look.births, forms, forms.counts
         self._grows = [False] * len(self._births)
-        own = [birth for birth, rank in zip(self._births, found.ranks, strict=True) if rank < INPUTS]
-        self._own = {_dims(birth.shape) for birth in own if birth.phase == HELD}
-        """What parameters, their gradients and state look like, dimensions of 1 left out and in any order."""
         self._shapes: set[tuple[int, ...]] = set()
         """Shapes of what grows."""
 
     def births(self) -> list[bool]:
         """For each birth, whether it grows."""
-        grows, ranks, look, births, shapes = self._grows, self._ranks, self._look, self._births, self._shapes
+        grows, ranks, births, shapes = self._grows, self._ranks, self._births, self._shapes
         self._begin()
-        for number, read in look.origins:
+        for number, read in self._forms.origins:
             if ranks[number] >= INPUTS and self._is_born_growing(number, read):
                 grows[number] = True
                 shapes.add(births[number].shape)
         self._pieces()
-        self._blocks(len(look.refs))
+        self._blocks(len(self._look.refs))
         return grows
 
     def _begin(self) -> None:
         """What was there before, and what a loader yielded: no operator of the step made it."""
-        for number, birth in enumerate(self._births[: len(self._look.refs)]):
-            if birth.operator is None and self._ranks[number] in (INPUTS, ACTIVATIONS, OTHER):
+        seen = len(self._look.refs)
+        for number in self._forms.loose:
+            birth = self._births[number]
+            if number < seen and birth.operator is None and self._ranks[number] in (INPUTS, ACTIVATIONS, OTHER):
                 self._grows[number] = self._is_whole(birth) and self._is_batched(birth.shape)
         batch = [(number, self._births[number]) for number in self._look.batch]
         yielded = {birth.bytes for _, birth in batch if birth.phase == DATA and self._is_whole(birth)}
@@ -186,17 +186,18 @@ class Growth:
         shape = birth.shape
         sources = [one for one in read if grows[one]]
         if not sources:
-            known = birth.phase == BACKWARD and shape in self._shapes and _dims(shape) not in self._own
-            spread = all(prod(births[one].shape) < prod(shape) for one in read)  # True of what is made of no tensor
+            known = birth.phase == BACKWARD and shape in self._shapes and not self._forms.is_own(shape)
+            counts = self._counts
+            spread = all(counts[one] < counts[number] for one in read)  # True of what is made of no tensor
             return spread and (known or self._is_batched(shape))
         if len(shape) == 1 and birth.dtype is torch.uint8 and birth.phase != BACKWARD:
             return True  # A library's workspace (oneDNN's of an LSTM): bytes without form, padded.
-        count = prod(shape)
+        count = self._counts[number]
         if count % batch or count < batch:
             return False
         contracted = self._look.origins.products.get(number)
         if contracted:
-            return bool(shape[0] == batch and _dims(shape) not in self._own)
+            return bool(shape[0] == batch and not self._forms.is_own(shape))
         if contracted is False and len(sources) == 1:
             return True
         if birth.phase == BACKWARD:
@@ -209,10 +210,10 @@ class Growth:
 
     def _is_of_a_parameter(self, birth: Birth, count: int, sources: list[int]) -> bool:
         """Whether a result of backward is a parameter's gradient."""
-        if _dims(birth.shape) not in self._own:
+        if not self._forms.is_own(birth.shape):
             return False
         scattered = getattr(getattr(birth.operator, "_schema", None), "name", "") == _SCATTERED
-        return scattered or all(prod(self._births[one].shape) != count for one in sources)
+        return scattered or all(self._counts[one] != count for one in sources)
 
     def _outlives(self, shape: tuple[int, ...], reduced: Any) -> bool:
         """Whether the batch is left when these dimensions of a shape have been reduced."""
@@ -226,7 +227,8 @@ class Growth:
     def _pieces(self) -> None:
         """What a loader makes for each sample and puts together: as many of a kind as there are samples."""
         kinds: Counter[Any] = Counter()
-        loose = [n for n, one in enumerate(self._births) if one.phase == DATA and n not in self._look.batch]
+        births, batch = self._births, self._look.batch
+        loose = [n for n in self._forms.loose if births[n].phase == DATA and n not in batch]
         for number in loose:
             kinds[_kind(self._births[number])] += 1
         for number in loose:
@@ -243,7 +245,3 @@ class Growth:
 
 def _kind(birth: Birth) -> tuple[Any, ...]:
     return birth.line, birth.operator, birth.shape
-
-
-def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(size for size in shape if size > 1))
