@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, isqrt
 from typing import Final
 
 LARGEST: Final = 1 << 40
@@ -25,7 +25,7 @@ by 0.2 % at most (`tests/bench/bench_forecast.py`); the rest is for models unlik
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affine:
-    """Bytes of one phase of a step as a function of the batch size."""
+    """Bytes of one phase of a step as a function of the batch size: affine, nearly always."""
 
     phase: str
     """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
@@ -33,10 +33,27 @@ class Affine:
     """What stays, whatever the batch."""
     bytes_per_sample: int
     """What each sample adds."""
+    bytes_per_pair: int = 0
+    """What each pair of samples adds, where all are compared with all."""
 
     def at(self, batch: int) -> int:
         """Bytes at this batch size."""
-        return self.fixed_bytes + self.bytes_per_sample * batch
+        return self.fixed_bytes + self.bytes_per_sample * batch + self.bytes_per_pair * batch * batch
+
+    def tangent(self, batch: int) -> tuple[int, int]:
+        """(fixed bytes, bytes a sample) of what it is like from this batch size to the next."""
+        each = self.at(batch + 1) - self.at(batch)
+        return self.at(batch) - each * batch, each
+
+    def largest(self, room: int) -> int | None:
+        """The largest batch size for which so many bytes are enough, 0 or below for none; `None` for no bound."""
+        if self.bytes_per_pair:
+            each, twice = self.bytes_per_sample, 2 * self.bytes_per_pair
+            inside = each * each + 2 * twice * (room - self.fixed_bytes)
+            return 0 if inside < 0 else (isqrt(inside) - each) // twice
+        if self.bytes_per_sample > 0:
+            return (room - self.fixed_bytes) // self.bytes_per_sample
+        return 0 if self.fixed_bytes > room else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +123,7 @@ def max_batch(lines: Iterable[Affine], limit: int, margin: float = 0.0, multiple
     if margin < 0 or multiple_of < 1:
         raise ValueError("a margin is 0 or more, a multiple 1 or more")
     room = int(limit / (1 + Fraction(margin).limit_denominator(10**9)))
-    bounds = []
-    for line in lines:
-        if line.bytes_per_sample > 0:
-            bounds.append((room - line.fixed_bytes) // line.bytes_per_sample)
-        elif line.fixed_bytes > room:
-            return 0
+    bounds = [bound for line in lines if (bound := line.largest(room)) is not None]
     if not bounds or min(bounds) > LARGEST:
         return None
     return max(0, min(bounds)) // multiple_of * multiple_of

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .births import FORWARD, HELD, PHASES
 from .forms import Forms
 from .lengths import Lengths, Powers
-from .replay import Course
-from .scaling import arriving
+from .replay import Course, arriving
 
 if TYPE_CHECKING:
     from .found import Found
@@ -23,7 +22,11 @@ def lengths(found: Found, made: Course, batch: int, length: int, forms: Forms) -
 
     Raises `Unknown`.
     """
-    powers = Lengths(found, batch, length, forms).powers(sum(made.highest))
+    return by_phase(found, made, Lengths(found, batch, length, forms).powers(sum(made.highest)), length)
+
+
+def by_phase(found: Found, made: Course, powers: Powers, length: int) -> list[dict[str, Any]]:
+    """The same of anything that storages grow with powers of, and is `length` now."""
     return [
         {"phase": PHASES[phase], "curves": [_whole(one, length) for one in envelope(list(curves), length)]}
         for phase, curves in sorted(_instants(found, made, powers, length).items())
@@ -38,7 +41,7 @@ def _whole(curve: Curve, length: int) -> list[int]:
 
 def _instants(found: Found, made: Course, powers: Powers, length: int) -> dict[int, set[Curve]]:
     """By phase all instants that something was born or grew at, with the state that the optimizer is about to make."""
-    births, sizes = found.look.births, made.held | arriving(found, made)
+    births, sizes = found.look.births, made.held | arriving(found.look, found.ranks, made)
     now = [0, 0, 0]
     for number, size in sizes.items():
         _add(now, size, powers[number], length)

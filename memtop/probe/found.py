@@ -105,9 +105,9 @@ class Found:
             if not batch:
                 return {}
             forms = Forms(self)
-            growing = Growth(self, batch, forms).births()
+            growth = Growth(self, batch, forms)
             return {
-                made.device: scaling(self, made, batch, growing) | self._lengths(made, batch, forms)
+                made.device: scaling(self, made, batch, growth) | self._lengths(made, batch, forms)
                 for made in self.courses
             }
         except Exception as error:

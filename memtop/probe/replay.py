@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .attribution import CATEGORIES
-from .births import HELD, Moment, Resize
+from .attribution import CATEGORIES, STATE
+from .births import HELD, OPTIMIZER, Moment, Resize
 from .look import Look
 
 POINTS = 4000
@@ -123,6 +123,16 @@ def course(look: Look, ranks: list[int], device: str, events: list[Change | Mome
         if total > best:
             best, made.peak, made.cause = total, len(steps), number
     return made
+
+
+def arriving(look: Look, ranks: list[int], made: Course) -> dict[int, int]:
+    """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
+    births = look.births
+    return {
+        number: size
+        for number, size in made.standing().items()
+        if ranks[number] == STATE and births[number].phase == OPTIMIZER
+    }
 
 
 def thinned(made: Course, limit: int = POINTS) -> tuple[list[int], int]:

@@ -15,6 +15,10 @@ no tensor (noise, masks, hidden states), or spread out from smaller ones (the gr
 or second dimension is the batch size. Pieces that a
 loader makes one for each sample are counted as what they are together.
 
+A comparison of all samples with all (similarities, distances) grows with the square of the batch: the product of two
+matrices that keeps the batches of both, and what is as many times larger than all the growing tensors it is made of as
+there are rows in them. What is made of such a tensor grows so, too, where it is as large, or has both dimensions left.
+
 The highest instant at this batch need not be the highest at another: each phase is sent as the upper envelope of all
 its instants, the corners of the convex hull of (fixed bytes, bytes a sample).
 """
@@ -27,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
+from .attribution import ACTIVATIONS, INPUTS, OTHER
 from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, Birth
+from .curves import by_phase
 from .forms import Forms
-from .replay import Course
+from .replay import Course, arriving
 
 if TYPE_CHECKING:
     from .found import Found
@@ -51,20 +56,29 @@ def batch_of(found: Found) -> int | None:
     return int(max(entered, key=lambda birth: birth.bytes).shape[0]) if entered else None
 
 
-def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict[str, Any]:
+def scaling(found: Found, made: Course, batch: int, growth: Growth) -> dict[str, Any]:
     """What the monitor is told of one device: the batch, and by phase the corners of its envelope, bytes."""
-    phases = _envelopes(found, made, growing)
     return {
         "batch_size": batch,
         "batches": max(1, found.look.yielded),
         "peak": sum(made.highest),
         "rounding": _rounding(made),
         "sample_shape": list(found.look.sample),
-        "phases": [
-            {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
-            for phase, lines in sorted(phases.items())
-        ],
+        "phases": _squares(found, made, batch, growth) if growth.squared else _affines(found, made, batch, growth),
     }
+
+
+def _affines(found: Found, made: Course, batch: int, growth: Growth) -> list[dict[str, Any]]:
+    return [
+        {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
+        for phase, lines in sorted(_envelopes(found, made, growth.grows).items())
+    ]
+
+
+def _squares(found: Found, made: Course, batch: int, growth: Growth) -> list[dict[str, Any]]:
+    """Likewise with what grows with the square of the batch: [fixed bytes, bytes a sample, bytes a pair of samples]."""
+    powers = [((number in growth.squared) + grows, 0) for number, grows in enumerate(growth.grows)]
+    return [{"phase": one["phase"], "lines": one["curves"]} for one in by_phase(found, made, powers, batch)]
 
 
 def _affine(fixed: int, grown: int, batch: int) -> list[int]:
@@ -82,7 +96,7 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
     """By phase the corners of all its instants. Deaths make no instant higher, so births and growths alone count."""
     births = found.look.births
     fixed = grown = 0
-    sizes = made.held | arriving(found, made)
+    sizes = made.held | arriving(found.look, found.ranks, made)
     for number, size in sizes.items():
         if growing[number]:
             grown += size
@@ -104,16 +118,6 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
             if of_phase.get(grown, -1) < fixed:
                 of_phase[grown] = fixed
     return {one: hull(points) for one, points in highest.items() if points}
-
-
-def arriving(found: Found, made: Course) -> dict[int, int]:
-    """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
-    births, ranks = found.look.births, found.ranks
-    return {
-        number: size
-        for number, size in made.standing().items()
-        if ranks[number] == STATE and births[number].phase == OPTIMIZER
-    }
 
 
 def hull(points: dict[int, int]) -> Lines:
@@ -146,18 +150,58 @@ class Growth:
         self._grows = [False] * len(self._births)
         self._shapes: set[tuple[int, ...]] = set()
         """Shapes of what grows."""
+        self._square: set[tuple[int, ...]] = set()
+        """Shapes of what grows with the square of the batch."""
+        self.squared: set[int] = set()
+        """Births that do."""
+        self._work_out()
 
-    def births(self) -> list[bool]:
+    @property
+    def grows(self) -> list[bool]:
         """For each birth, whether it grows."""
+        return self._grows
+
+    def _work_out(self) -> None:
         grows, ranks, births, shapes = self._grows, self._ranks, self._births, self._shapes
         self._begin()
         for number, read in self._forms.origins:
             if ranks[number] >= INPUTS and self._is_born_growing(number, read):
                 grows[number] = True
-                shapes.add(births[number].shape)
+                shape = births[number].shape
+                shapes.add(shape)
+                if (self.squared or len(shape) > 1) and self._is_squared(number, shape, read):
+                    self.squared.add(number)
+                    self._square.add(shape)
         self._pieces()
         self._blocks(len(self._look.refs))
-        return grows
+
+    def _is_squared(self, number: int, shape: tuple[int, ...], read: list[int]) -> bool:
+        """Whether it is a comparison of all samples with all, or made of one."""
+        counts, sources = self._counts, [one for one in read if self._grows[one]]
+        both = shape in self._square or (len(shape) > 1 and shape[0] == shape[1] and shape[0] % self._batch == 0)
+        product = self._look.origins.inner.get(number)
+        before = self.squared.intersection(sources)
+        if before:
+            least = min(counts[one] for one in before)
+            # Nearly as large is all but the samples with themselves.
+            return before.issuperset(sources) if product is not None else both or 2 * counts[number] > least
+        if product is not None:
+            return not product[0] and self._is_of_both(shape, product[1], [counts[one] for one in sources])
+        if not sources:
+            return shape in self._square
+        if not both or self._births[number].phase == BACKWARD or any(self._ranks[one] < INPUTS for one in read):
+            return False  # A layer: an embedding of as many words as there are samples is no comparison.
+        rows, births = shape[0], self._births
+        return all(births[one].shape[:1] == (rows,) and counts[one] * rows <= counts[number] for one in sources)
+
+    def _is_of_both(self, shape: tuple[int, ...], inner: int, sources: list[int]) -> bool:
+        """Whether a product of matrices has the samples of both in its two dimensions."""
+        left, right = (shape[0], shape[1]) if len(shape) == 2 else (1, 1)
+        return (
+            left % self._batch == right % self._batch == 0
+            and len(sources) > 1
+            and sorted(sources[-2:]) == sorted((left * inner, right * inner))
+        )
 
     def _begin(self) -> None:
         """What was there before, and what a loader yielded: no operator of the step made it."""

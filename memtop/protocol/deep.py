@@ -51,8 +51,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of a step: its instants as functions of the batch size, those that are the highest somewhere."""
 
     phase: str
-    lines: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]]
-    """[fixed bytes, bytes a sample] each, the least growth first."""
+    lines: list[Annotated[list[Size], msgspec.Meta(min_length=2, max_length=3)]]
+    """[fixed bytes, bytes a sample] each, and bytes a pair of samples where there are such; the least growth first."""
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):

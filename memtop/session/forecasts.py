@@ -175,7 +175,7 @@ class Forecasts:
         limit = _limit(now(device), look.rounding)
         most = None if limit is None else max_batch(look.lines, limit, error)
         at = look.batch if most is None else most
-        line = highest(look.lines, at) or look.lines[0]
+        fixed, each = (highest(look.lines, at) or look.lines[0]).tangent(at)
         missed = self._missed.get((self._training, device), {}).values()
         error_of_length = max(error, *missed) if missed else max(error, UNTAUGHT)
         return ForecastRecord(
@@ -186,8 +186,8 @@ class Forecasts:
             batch_size=look.batch,
             batches=look.batches,
             sample_shape=list(shape),
-            fixed_bytes=line.fixed_bytes,
-            bytes_per_sample=line.bytes_per_sample,
+            fixed_bytes=fixed,
+            bytes_per_sample=each,
             phases=list(look.lines),
             max_batch_size=most,
             limit_bytes=limit,
@@ -238,9 +238,14 @@ def _of_length(look: _Look, error: float) -> str:
 
 def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
     return tuple(
-        Affine(phase=harmless(one.phase, 20), fixed_bytes=fixed, bytes_per_sample=grows)
+        Affine(
+            phase=harmless(one.phase, 20),
+            fixed_bytes=line[0],
+            bytes_per_sample=line[1],
+            bytes_per_pair=line[2] if len(line) > 2 else 0,
+        )
         for one in message.phases
-        for fixed, grows in one.lines
+        for line in one.lines
     )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from bench_deep import Nobody, Ours
@@ -32,7 +33,9 @@ from memtop.model.forecast import Affine, Quadratic, peak_at, peak_of_length
 
 sys.path.insert(0, str(Path(__file__).parent / "models"))
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scenarios"))
 STEPS = 4
+_FIELDS = ("fixed_bytes", "bytes_per_sample", "bytes_per_pair")
 
 
 @dataclass
@@ -49,27 +52,32 @@ class Case:
 def scenario(name: str, batch: int, *more: str) -> Case:
     """A scenario's own script, run here."""
 
+    flag = "--batches" if name == "batch-size" else "--batch-size"
+
     def train(size: int) -> None:
         script = ROOT / "scenarios" / name / "train.py"
         before = sys.argv
-        sys.argv = [str(script), "--steps", str(STEPS), "--batch-size", str(size), "--device", "cpu", *more]
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-                runpy.run_path(str(script), run_name="__main__")
-        finally:
-            sys.argv = before
+        sys.argv = [str(script), "--steps", str(STEPS), flag, str(size), "--device", "cpu", *more]
+        # The cap of `oom` would stay upon this process.
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, sys, "argv", before)
+            stack.enter_context(mock.patch("common.limits.cap"))
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.suppress(SystemExit))
+            runpy.run_path(str(script), run_name="__main__")
 
     return Case(" ".join((name, *more)), batch, train)
 
 
 def model(name: str, batch: int) -> Case:
-    """One of `models/varied.py`."""
+    """One of `models/varied.py` or `models/unseen.py`."""
 
     def train(size: int) -> None:
+        from unseen import UNSEEN
         from varied import BUILDS
 
         torch.manual_seed(0)
-        training = BUILDS[name]()
+        training = BUILDS[name]() if name in BUILDS else UNSEEN[name][1]()
         loader = DataLoader(training.dataset, batch_size=size, shuffle=True)
         for _, batch in zip(range(STEPS), loader, strict=False):
             training.step(batch)
@@ -102,6 +110,7 @@ def lengthened(name: str, batch: int, length: int, *more: str) -> tuple[Case, in
     return Case(" ".join((name, *more)), batch, train), length
 
 
+UNSEEN = (("experts", 8), ("diffusion", 4), ("translator", 8), ("contrastive", 64), ("distances", 16))
 CASES = (
     *(scenario("mlp-mnist", batch) for batch in (16, 64, 128)),
     scenario("mlp-mnist", 64, "--optimizer", "sgd"),
@@ -113,6 +122,13 @@ CASES = (
     *(scenario("deep-stack", 32, "--checkpoint", how) for how in ("none", "halves", "segments=2", "sqrt")),
     scenario("deep-stack", 64, "--width", "64", "--depth", "200"),
     scenario("tensor-tracker", 4),
+    *(scenario("iris", batch) for batch in (16, 18)),
+    scenario("batch-size", 32),
+    *(scenario("optimizers", 32, "--optimizer", how) for how in ("sgd", "momentum", "adam", "adamw", "adafactor")),
+    *(scenario("precision", 16, "--precision", how) for how in ("fp32", "bf16", "pure-bf16", "fp16")),
+    *(scenario("image-size", 4, "--remedy", how) for how in ("none", "pooling", "inplace", "checkpoint")),
+    *(scenario("transformer", 2, "--attention", how) for how in ("math", "sdpa")),
+    scenario("oom", 16),
     *(model(name, batch) for name, batch in (("resnet18", 4), ("unet", 2), ("gpt", 2), ("lstm", 8), ("vit", 4))),
     *(model("gan", batch) for batch in (16, 64)),
     *(model(name, batch) for name, batch in (("lstm", 64), ("unet", 3), ("vit", 1), ("resnet18", 7))),
@@ -131,7 +147,7 @@ class Looker:
         peak, found = self._looked(case, batch)
         assert found["batch_size"] == batch, found
         lines = [
-            Affine(phase=each["phase"], fixed_bytes=line[0], bytes_per_sample=line[1])
+            Affine(phase=each["phase"], **dict(zip(_FIELDS, line, strict=False)))
             for each in found["phases"]
             for line in each["lines"]
         ]
@@ -184,6 +200,7 @@ def main() -> None:
     parser.add_argument("--times", default="2,4,8")
     parser.add_argument("--batch", type=int, help="watch this batch instead of each case's own")
     parser.add_argument("--length", action="store_true", help="forecast longer sequences instead of larger batches")
+    parser.add_argument("--unseen", action="store_true", help="models that the rules were not made on")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.length:
@@ -191,7 +208,7 @@ def main() -> None:
         return
     looker, errors = Looker(), []
     print(f"{'case':38} {'batch':>5} {'measured there':>15}   times: forecast (error), ...")
-    for case in CASES:
+    for case in [model(*one) for one in UNSEEN] if given.unseen else CASES:
         if given.names and not case.name.startswith(tuple(given.names)):
             continue
         batch = given.batch or case.batch

@@ -70,6 +70,15 @@ def test_the_largest_batch_leaves_room_for_others_the_runtime_and_the_error() ->
     assert "not measured yet" in made.basis
 
 
+def test_pairs_of_samples_come_into_the_answer() -> None:
+    made = heard(started(), scaling(phases=[wire_phase("backward", [1_000_000, 10_000, 50])]), device())
+    most = made.max_batch_size
+    assert most is not None
+    assert peak_at(made.phases, most) * (1 + UNTAUGHT) <= GIB < peak_at(made.phases, most + 1) * (1 + UNTAUGHT)
+    assert made.bytes_per_sample == 10_000 + 50 * (2 * most + 1), "what one more would add"
+    assert made.fixed_bytes + most * made.bytes_per_sample == peak_at(made.phases, most)
+
+
 def test_without_a_reading_of_the_device_there_is_no_limit_and_no_answer() -> None:
     made = heard(started(), scaling(), None)
     assert (made.limit_bytes, made.max_batch_size, made.error_bytes) == (None, None, None)
