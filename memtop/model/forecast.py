@@ -84,13 +84,35 @@ class Quadratic:
         return self.fixed_bytes + self.bytes_per_position * length + self.bytes_per_pair * length * length
 
 
-def peak_of_length(curves: Iterable[Quadratic], length: int) -> int:
-    """The peak at this length, bytes; 0 for no functions."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfPixels:
+    """Bytes of one phase of a step as a function of the pixels of an image, at one batch size."""
+
+    phase: str
+    """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
+    pixels: int
+    """Height times width of the images that were looked at."""
+    fixed_bytes: int
+    """What stays, whatever the size."""
+    growing_bytes: int
+    """What of the images that were looked at grows in proportion: feature maps of all samples."""
+    squared_bytes: int
+    """What of them grows with the square: attention of all places with all."""
+
+    def at(self, pixels: int) -> int:
+        """Bytes at so many pixels; feature maps are taken to shrink by the same part."""
+        growing = self.growing_bytes * pixels * self.pixels + self.squared_bytes * pixels * pixels
+        return self.fixed_bytes + growing // (self.pixels * self.pixels)
+
+
+def peak_of_length(curves: Iterable[Quadratic | OfPixels], length: int) -> int:
+    """The peak at this length, or so many pixels, bytes; 0 for no functions."""
     return max((curve.at(length) for curve in curves), default=0)
 
 
-def max_length(curves: Sequence[Quadratic], limit: int, margin: float = 0.0) -> int | None:
-    """The longest sequence whose peak, raised by `margin` (a share of it), is at most `limit` bytes.
+def max_length(curves: Sequence[Quadratic | OfPixels], limit: int, margin: float = 0.0) -> int | None:
+    """The longest sequence, or the most pixels of an image, whose peak, raised by `margin` (a share of it), is at most
+    `limit` bytes.
 
     0 where not even the shortest fits; `None` where nothing grows with the length, so that memory sets no bound.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from memtop.model.forecast import Affine, Point, Quadratic
+from memtop.model.forecast import Affine, OfPixels, Point, Quadratic
 from memtop.model.record_base import RecordBase
 
 
@@ -51,3 +51,18 @@ class ForecastRecord(RecordBase):
     lengths: list[Quadratic] = field(default_factory=list)
     """Tensor bytes of each phase as functions of the length at `batch_size`; the peak is the highest of them. Empty
     where it can't be told what grows with the length."""
+    image: list[int] = field(default_factory=list)
+    """Height and width of the images that were looked at; empty where the inputs are none."""
+    max_pixels: int | None = None
+    """The most pixels of an image with which `batch_size` fits under the same limit, with an error of its own; `null`
+    and 0 as for `max_length`."""
+    bytes_per_pixel: int | None = None
+    """What a pixel more adds there (at `image` where there is no such number), with all samples of the batch; `null`
+    where that can't be told."""
+    pixels: list[OfPixels] = field(default_factory=list)
+    """Tensor bytes of each phase as functions of the pixels at `batch_size`; the peak is the highest of them. Empty
+    where it can't be told what grows with them."""
+    largest_image: list[int] = field(default_factory=list)
+    """Height and width of the largest images seen in this training, where they are larger than `image`; else empty."""
+    largest_image_bytes: int | None = None
+    """The peak forecast for a batch of those."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .births import FORWARD, HELD, PHASES
 from .forms import Forms
-from .lengths import Lengths, Powers
+from .lengths import Lengths, Powers, Unknown
+from .pixels import Grid, Pixels
 from .replay import Course, arriving
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 Curve = tuple[int, int, int]
 """Bytes: fixed, and at this length those that grow with it and with its square."""
+
+_OFF = 0.25
+"""A larger error of a forecast for images of another size is no forecast."""
 
 
 def lengths(found: Found, made: Course, batch: int, length: int, forms: Forms) -> list[dict[str, Any]]:
@@ -25,12 +29,28 @@ def lengths(found: Found, made: Course, batch: int, length: int, forms: Forms) -
     return by_phase(found, made, Lengths(found, batch, length, forms).powers(sum(made.highest)), length)
 
 
+def pixels(found: Found, made: Course, batch: int, image: Grid, forms: Forms) -> tuple[list[dict[str, Any]], float]:
+    """Likewise of the pixels of an image: [fixed bytes, and at this size bytes that grow with the pixels, and with
+    their square] each; and what that may be off at large sizes, as a share of it. Raises `Unknown`."""
+    known = Pixels(found, batch, image, forms)
+    powers = known.powers(sum(made.highest))
+    if (error := known.error(made)) > _OFF:
+        raise Unknown("convolutions and pooling round so small an image too much")
+    told = _envelopes(found, made, powers, image[0] * image[1])
+    return [{"phase": PHASES[phase], "curves": list(map(list, curves))} for phase, curves in told.items()], error
+
+
 def by_phase(found: Found, made: Course, powers: Powers, length: int) -> list[dict[str, Any]]:
     """The same of anything that storages grow with powers of, and is `length` now."""
+    told = _envelopes(found, made, powers, length)
     return [
-        {"phase": PHASES[phase], "curves": [_whole(one, length) for one in envelope(list(curves), length)]}
-        for phase, curves in sorted(_instants(found, made, powers, length).items())
+        {"phase": PHASES[phase], "curves": [_whole(one, length) for one in curves]} for phase, curves in told.items()
     ]
+
+
+def _envelopes(found: Found, made: Course, powers: Powers, length: int) -> dict[int, list[Curve]]:
+    told = sorted(_instants(found, made, powers, length).items())
+    return {phase: envelope(list(curves), length) for phase, curves in told}
 
 
 def _whole(curve: Curve, length: int) -> list[int]:

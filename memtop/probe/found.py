@@ -11,10 +11,11 @@ from .by_line import lines
 from .by_module import modules
 from .cuda_history import UNSEEN, Recorded
 from .cuda_lives import Mismatch
-from .curves import lengths
+from .curves import lengths, pixels
 from .forms import Forms
 from .lengths import Unknown, length_of
 from .look import Look
+from .pixels import image_of
 from .places import module_names, text_of
 from .replay import Change, Course, changes, course, thinned
 from .replay_cuda import course_from_history
@@ -107,7 +108,9 @@ class Found:
             forms = Forms(self)
             growth = Growth(self, batch, forms)
             return {
-                made.device: scaling(self, made, batch, growth) | self._lengths(made, batch, forms)
+                made.device: scaling(self, made, batch, growth)
+                | self._lengths(made, batch, forms)
+                | self._pixels(made, batch, forms)
                 for made in self.courses
             }
         except Exception as error:
@@ -127,6 +130,22 @@ class Found:
             told["length_unknown"] = str(why)
         except Exception as error:
             self.notes.add(f"no forecast of lengths: {type(error).__name__}: {error}")
+        return told
+
+    def _pixels(self, made: Course, batch: int, forms: Forms) -> dict[str, Any]:
+        """What grows with the size of the images, likewise."""
+        told: dict[str, Any] = {"image": [], "pixels": [], "pixels_error": None, "pixels_unknown": None}
+        try:
+            image = image_of(self, batch)
+            if image is not None:
+                told["image"] = list(image)
+                if made.played:
+                    raise Unknown("the device's own allocator was played")
+                told["pixels"], told["pixels_error"] = pixels(self, made, batch, image, forms)
+        except Unknown as why:
+            told["pixels_unknown"] = str(why)
+        except Exception as error:
+            self.notes.add(f"no forecast of image sizes: {type(error).__name__}: {error}")
         return told
 
     def _facts(self, made: Course) -> dict[str, Any]:

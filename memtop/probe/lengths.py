@@ -27,7 +27,7 @@ Powers = list[tuple[int, int]]
 
 _LEAST = 4
 """A shorter sequence has a length that too many other dimensions are multiples of."""
-_DOUBT = 0.01
+DOUBT = 0.01
 """Of the peak: more bytes than this that came of sequences and lost their length unexplained, and nothing is said."""
 _FEW = ("conv", "pool", "unfold", "fft", "stft", "im2col")
 """In the names of operators that take positions away or put them together."""
@@ -128,7 +128,7 @@ class Lengths:
             if shapes.setdefault(sight.flat, power) != power:
                 shapes[sight.flat] = None
         lost = sum(births[number].bytes for number in self._lost)
-        if lost > _DOUBT * peak:
+        if lost > DOUBT * peak:
             raise Unknown("tensors are made of parts of a sequence, position by position")
         return found
 

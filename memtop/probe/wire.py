@@ -84,7 +84,7 @@ def trace(facts: Record) -> Record:
 
 def scaling(facts: Record) -> Record:
     """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases, length, lengths,
-    length_unknown."""
+    length_unknown, image, pixels, pixels_error, pixels_unknown."""
     return _base("scaling") | facts
 
 

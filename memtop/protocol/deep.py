@@ -84,6 +84,17 @@ class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     """Empty where it can't be told what grows with the length."""
     length_unknown: str | None = None
     """Why not."""
+    image: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]], msgspec.Meta(max_length=2)] = msgspec.field(
+        default_factory=list
+    )
+    """Height and width of the images; empty where the inputs are none."""
+    pixels: list[Curves] = msgspec.field(default_factory=list)
+    """[fixed bytes, and at this size bytes that grow with the pixels, and with their square] each. Empty where it can't
+    be told what grows with them."""
+    pixels_error: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """What sides that are rounded may make of it at large sizes, as a share of it."""
+    pixels_unknown: str | None = None
+    """Why there are no `pixels`."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,22 +83,34 @@ class Troubles:
             return []
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
+        image = self._image(record.device, given)
         seen = Seen(
             step=record.step,
             held=known(record.bytes | dict.fromkeys(("temporaries", "other_tensors"))),
             inputs=record.bytes.get("inputs") or 0,
             free=free + (record.bytes.get("cached") or 0),
-            length=given[1] if len(given) > 1 else None,
+            length=image[0] * image[1] if image else given[1] if len(given) > 1 else None,
+            image=image,
         )
 
         def missing(length: int) -> int | None:
-            return self._state.forecasts.missing(record.device, given[0], length)
+            forecasts = self._state.forecasts
+            if image:
+                return forecasts.missing_image(record.device, given[0], length)
+            return forecasts.missing(record.device, given[0], length)
 
         found = self.trends.setdefault(record.device, Trend()).add(seen, "×".join(map(str, given)) or "?", missing)
         if found is None:
             return []
         data = {"device": record.device, "steps": found.steps, "remedy": found.remedy}
         return [EventRecord(t=record.t, rank=record.rank, name="warning", message=found.text, data=data)]
+
+    def _image(self, device: str, given: list[int]) -> tuple[int, int] | None:
+        """Height and width of a batch of images of this shape, in the order that a deep look has seen."""
+        made = self._state.forecasts.newest(device)
+        if made is None or not made.image or len(given) != 4:
+            return None
+        return (given[2], given[3]) if made.sample_shape[1:] == made.image else (given[1], given[2])
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""

@@ -29,13 +29,14 @@ import torch
 from bench_deep import Nobody, Ours
 from torch.utils.data import DataLoader
 
-from memtop.model.forecast import Affine, Quadratic, peak_at, peak_of_length
+from memtop.model.forecast import Affine, OfPixels, Quadratic, peak_at, peak_of_length
 
 sys.path.insert(0, str(Path(__file__).parent / "models"))
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scenarios"))
 STEPS = 4
 _FIELDS = ("fixed_bytes", "bytes_per_sample", "bytes_per_pair")
+_OF_PIXELS = ("fixed_bytes", "growing_bytes", "squared_bytes")
 
 
 @dataclass
@@ -111,6 +112,32 @@ def lengthened(name: str, batch: int, length: int, *more: str) -> tuple[Case, in
 
 
 UNSEEN = (("experts", 8), ("diffusion", 4), ("translator", 8), ("contrastive", 64), ("distances", 16))
+
+
+def pictures(name: str) -> tuple[Case, int]:
+    """One of `models/images.py`, trained at a side, and the side that is watched."""
+    from images import IMAGES
+
+    batch, side, build = IMAGES[name]
+
+    def train(size: int) -> None:
+        torch.manual_seed(0)
+        training = build(size)
+        for drawn, _ in zip(DataLoader(training.dataset, batch_size=batch), range(STEPS), strict=False):
+            training.step(drawn)
+
+    return Case(name, batch, train), side
+
+
+def sided(batch: int, side: int, *more: str) -> tuple[Case, int]:
+    """The scenario `image-size` with `--side`."""
+
+    def train(size: int) -> None:
+        scenario("image-size", batch, "--side", str(size), *more).train(batch)
+
+    return Case(" ".join(("image-size", *more)), batch, train), side
+
+
 CASES = (
     *(scenario("mlp-mnist", batch) for batch in (16, 64, 128)),
     scenario("mlp-mnist", 64, "--optimizer", "sgd"),
@@ -165,6 +192,18 @@ class Looker:
         assert not curves or (found["length"], peak_of_length(curves, length)) == (length, peak)
         return peak, curves, str(found["length_unknown"])
 
+    def look_at_side(self, case: Case, side: int) -> tuple[int, list[OfPixels], str]:
+        """(measured peak, the functions of the pixels, the error that is said or why there are none) at this side."""
+        peak, found = self._looked(case, side)
+        curves = [
+            OfPixels(phase=each["phase"], pixels=side * side, **dict(zip(_OF_PIXELS, one, strict=True)))
+            for each in found["pixels"]
+            for one in each["curves"]
+        ]
+        assert not curves or (found["image"], peak_of_length(curves, side * side)) == ([side, side], peak)
+        says = f"said error {100 * found['pixels_error']:.1f} %" if curves else str(found["pixels_unknown"])
+        return peak, curves, says
+
     def _looked(self, case: Case, size: int) -> tuple[int, dict[str, Any]]:
         gc.collect()
         self._ours.ask()
@@ -200,9 +239,13 @@ def main() -> None:
     parser.add_argument("--times", default="2,4,8")
     parser.add_argument("--batch", type=int, help="watch this batch instead of each case's own")
     parser.add_argument("--length", action="store_true", help="forecast longer sequences instead of larger batches")
+    parser.add_argument("--size", action="store_true", help="forecast larger images instead of larger batches")
     parser.add_argument("--unseen", action="store_true", help="models that the rules were not made on")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.size:
+        of_sides(given.names)
+        return
     if given.length:
         of_lengths(given.names)
         return
@@ -242,6 +285,29 @@ def of_lengths(names: list[str]) -> None:
             errors.append(100 * (foretold / truth - 1))
             words.append(f"{times}x {foretold:,} ({errors[-1]:+.2f} %)")
         print(f"{case.name:38} {length:6} {known:15,}   {', '.join(words) or 'not known: ' + why}", flush=True)
+    told(errors)
+
+
+def of_sides(names: list[str]) -> None:
+    """Print the table of images."""
+    from images import IMAGES
+
+    cases = [pictures(name) for name in IMAGES]
+    cases += [sided(4, 64, "--remedy", how) for how in ("none", "pooling", "checkpoint")]
+    looker, errors = Looker(), []
+    print(f"{'case':38} {'side':>6} {'measured there':>15}   times: forecast (error), ...")
+    for case, side in cases:
+        if names and not case.name.startswith(tuple(names)):
+            continue
+        known, curves, says = looker.look_at_side(case, side)
+        words = []
+        for times in (1.5, 2, 4) if curves else ():
+            larger = round(side * times)
+            truth, _, _ = looker.look_at_side(case, larger)
+            foretold = peak_of_length(curves, larger * larger)
+            errors.append(100 * (foretold / truth - 1))
+            words.append(f"{times}x {foretold:,} ({errors[-1]:+.2f} %)")
+        print(f"{case.name:38} {side:6} {known:15,}   {', '.join([*words, says])}", flush=True)
     told(errors)
 
 

@@ -66,3 +66,19 @@ def test_a_forecast_of_the_length_says_whether_the_longest_will_fit_again() -> N
         for step, length in enumerate((16, 512, 24, 128, 16))
     ]
     assert any(one is not None and "input like the largest so far, 8×512" in one.text for one in told)
+
+
+def test_the_largest_images_are_named_by_their_sides() -> None:
+    def seen(step: int, side: int) -> Seen:
+        size = 12 * side * side
+        return Seen(step=step, held=size, inputs=size, free=10**9, length=side * side, image=(side, side))
+
+    def missing(pixels: int) -> int:
+        return 5_000_000 if pixels >= 96 * 96 else -1
+
+    trend = Trend()
+    assert trend.add(seen(1, 64), "8×3×64×64", missing) is None
+    warning = trend.add(seen(2, 96), "8×3×96×96", missing)
+    assert warning is not None
+    assert warning.text == "one more batch of images of 96 × 96 will not fit: ~4.77 MiB would be missing"
+    assert "make them smaller" in warning.remedy

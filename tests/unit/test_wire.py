@@ -51,6 +51,10 @@ BUILT: dict[str, dict[str, Any]] = {
             "length": 256,
             "lengths": [{"phase": "backward", "curves": [[-4_096, 684_040, 2_048]]}],
             "length_unknown": None,
+            "image": [32, 32],
+            "pixels": [{"phase": "backward", "curves": [[1_455_864, 43_778_560, 0]]}],
+            "pixels_error": 0.01,
+            "pixels_unknown": None,
         }
     ),
     "batch": wire.batch({"step": 2, "tensors": [], "picture": None}),
