@@ -70,7 +70,7 @@ def _image(record: ForecastRecord, view: View) -> list[Row]:
     """`images up to ~ 181 × 181 at batch 64`, what a pixel takes, and the largest one seen."""
     palette, (height, width) = view.palette, record.image
     rows = isqrt((record.max_pixels or 0) * height // width)
-    columns = (record.max_pixels or 0) // max(1, rows)
+    columns = rows * width // height
     parts = [
         [
             Segment(_("images up to ~ "), palette["dim"]),
