@@ -79,6 +79,17 @@ class Resized(nn.Module):
         return self.layers(functional.interpolate(x, size=(32, 32)))
 
 
+class Cropped(nn.Module):
+    """Of whatever comes a piece of 12 x 12 is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = convolutions()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x[:, :, :12, :12].tanh())
+
+
 def looked(build: Callable[[], nn.Module], height: int, width: int) -> Seen:
     """The second step of a training on such images."""
     torch.manual_seed(0)
@@ -134,7 +145,13 @@ def test_sides_that_are_rounded_are_an_error_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "why"), [(flattened, "fit one size"), (Placed, "size of the image"), (Resized, "a size of their own")]
+    ("build", "why"),
+    [
+        (flattened, "fit one size"),
+        (Placed, "size of the image"),
+        (Resized, "a size of their own"),
+        (Cropped, "parts of an image"),
+    ],
 )
 def test_where_it_cant_be_told_that_is_said(build: Callable[[], nn.Module], why: str) -> None:
     found = looked(build, 20, 20).one("scaling")
