@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from memtop.model.forecast import Affine, OfPixels, Point, Quadratic
 from memtop.model.record_base import RecordBase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastRecord(RecordBase):
+class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     """The peak as a function of the batch size, and the largest batch that fits one device now. An estimate."""
 
     kind: Literal["forecast"] = "forecast"
@@ -48,10 +48,10 @@ class ForecastRecord(RecordBase):
     max_length: int | None = None
     """The longest that fits at `batch_size` under the same limit and error; `null` where it can't be told what grows
     with the length or nothing does, and where no limit is known; 0 where not even one position fits."""
-    lengths: list[Quadratic] = field(default_factory=list)
+    lengths: list[Quadratic] = msgspec.field(default_factory=list)
     """Tensor bytes of each phase as functions of the length at `batch_size`; the peak is the highest of them. Empty
     where it can't be told what grows with the length."""
-    image: list[int] = field(default_factory=list)
+    image: list[int] = msgspec.field(default_factory=list)
     """Height and width of the images that were looked at; empty where the inputs are none."""
     max_pixels: int | None = None
     """The most pixels of an image with which `batch_size` fits under the same limit, with an error of its own; `null`
@@ -59,10 +59,10 @@ class ForecastRecord(RecordBase):
     bytes_per_pixel: int | None = None
     """What a pixel more adds there (at `image` where there is no such number), with all samples of the batch; `null`
     where that can't be told."""
-    pixels: list[OfPixels] = field(default_factory=list)
+    pixels: list[OfPixels] = msgspec.field(default_factory=list)
     """Tensor bytes of each phase as functions of the pixels at `batch_size`; the peak is the highest of them. Empty
     where it can't be told what grows with them."""
-    largest_image: list[int] = field(default_factory=list)
+    largest_image: list[int] = msgspec.field(default_factory=list)
     """Height and width of the largest images seen in this training, where they are larger than `image`; else empty."""
     largest_image_bytes: int | None = None
     """The peak forecast for a batch of those."""

@@ -10,8 +10,9 @@ attention, cuDNN's recurrent networks), and the workspaces of convolutions, whic
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from memtop.model.step_events import Birth, StepEvents
 
