@@ -9,6 +9,7 @@ import msgspec
 from memtop.fit.finding import Finding
 from memtop.fit.trial import Trial
 from memtop.model import units
+from memtop.model.forecast import highest
 from memtop.model.text import harmless
 
 _HEAD = ("batch", "peak", "of limit", "a step", "samples/s", "")
@@ -135,7 +136,8 @@ def _beside(best: Trial) -> list[str]:
 def as_json(finding: Finding) -> dict[str, Any]:
     """Sizes in bytes, times in seconds; unknown is `null`."""
     best, over, search = finding.best, finding.over, finding.search
-    line = max(best.lines, key=lambda one: one.at(best.batch_size), default=None) if best else None
+    line = highest(best.lines, best.batch_size) if best else None
+    fixed, each = line.tangent(best.batch_size) if best and line else (None, None)
     return {
         "batch_size": None if search.unbounded and over is None else best.batch_size if best else 0,
         "peak_bytes": best.peak_bytes if best else None,
@@ -145,8 +147,8 @@ def as_json(finding: Finding) -> dict[str, Any]:
         "proved": search.proved,
         "why_not": None if search.proved else "; ".join(line.strip() for line in _unproved(finding)) or None,
         "next": None if over is None else {"batch_size": over.batch_size, "peak_bytes": over.peak_bytes},
-        "fixed_bytes": line.fixed_bytes if line else None,
-        "bytes_per_sample": line.bytes_per_sample if line else None,
+        "fixed_bytes": fixed,
+        "bytes_per_sample": each,
         "surround_bytes": best.surround_bytes if best else None,
         "fastest": None if finding.fastest is None else finding.fastest.batch_size,
         "trials": [_trial(finding, trial) for trial in finding.trials],

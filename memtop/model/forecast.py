@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from math import ceil
+from math import ceil, isqrt
 from typing import Final
 
 import msgspec
@@ -25,7 +25,7 @@ by 0.2 % at most (`tests/bench/bench_forecast.py`); the rest is for models unlik
 
 
 class Affine(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of one phase of a step as a function of the batch size."""
+    """Bytes of one phase of a step as a function of the batch size: affine, nearly always."""
 
     phase: str
     """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
@@ -33,10 +33,27 @@ class Affine(msgspec.Struct, frozen=True, kw_only=True):
     """What stays, whatever the batch."""
     bytes_per_sample: int
     """What each sample adds."""
+    bytes_per_pair: int = 0
+    """What each pair of samples adds, where all are compared with all."""
 
     def at(self, batch: int) -> int:
         """Bytes at this batch size."""
-        return self.fixed_bytes + self.bytes_per_sample * batch
+        return self.fixed_bytes + self.bytes_per_sample * batch + self.bytes_per_pair * batch * batch
+
+    def tangent(self, batch: int) -> tuple[int, int]:
+        """(fixed bytes, bytes a sample) of what it is like from this batch size to the next."""
+        each = self.at(batch + 1) - self.at(batch)
+        return self.at(batch) - each * batch, each
+
+    def largest(self, room: int) -> int | None:
+        """The largest batch size for which so many bytes are enough, 0 or below for none; `None` for no bound."""
+        if self.bytes_per_pair:
+            each, twice = self.bytes_per_sample, 2 * self.bytes_per_pair
+            inside = each * each + 2 * twice * (room - self.fixed_bytes)
+            return 0 if inside < 0 else (isqrt(inside) - each) // twice
+        if self.bytes_per_sample > 0:
+            return (room - self.fixed_bytes) // self.bytes_per_sample
+        return 0 if self.fixed_bytes > room else None
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +82,34 @@ class Quadratic(msgspec.Struct, frozen=True, kw_only=True):
         return self.fixed_bytes + self.bytes_per_position * length + self.bytes_per_pair * length * length
 
 
-def peak_of_length(curves: Iterable[Quadratic], length: int) -> int:
-    """The peak at this length, bytes; 0 for no functions."""
+class OfPixels(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of one phase of a step as a function of the pixels of an image, at one batch size."""
+
+    phase: str
+    """`data`, `forward`, `backward`, `recompute` or `optimizer`."""
+    pixels: int
+    """Height times width of the images that were looked at."""
+    fixed_bytes: int
+    """What stays, whatever the size."""
+    growing_bytes: int
+    """What of the images that were looked at grows in proportion: feature maps of all samples."""
+    squared_bytes: int
+    """What of them grows with the square: attention of all places with all."""
+
+    def at(self, pixels: int) -> int:
+        """Bytes at so many pixels; feature maps are taken to shrink by the same part."""
+        growing = self.growing_bytes * pixels * self.pixels + self.squared_bytes * pixels * pixels
+        return self.fixed_bytes + growing // (self.pixels * self.pixels)
+
+
+def peak_of_length(curves: Iterable[Quadratic | OfPixels], length: int) -> int:
+    """The peak at this length, or so many pixels, bytes; 0 for no functions."""
     return max((curve.at(length) for curve in curves), default=0)
 
 
-def max_length(curves: Sequence[Quadratic], limit: int, margin: float = 0.0) -> int | None:
-    """The longest sequence whose peak, raised by `margin` (a share of it), is at most `limit` bytes.
+def max_length(curves: Sequence[Quadratic | OfPixels], limit: int, margin: float = 0.0) -> int | None:
+    """The longest sequence, or the most pixels of an image, whose peak, raised by `margin` (a share of it), is at most
+    `limit` bytes.
 
     0 where not even the shortest fits; `None` where nothing grows with the length, so that memory sets no bound.
     """
@@ -104,12 +142,7 @@ def max_batch(lines: Iterable[Affine], limit: int, margin: float = 0.0, multiple
     if margin < 0 or multiple_of < 1:
         raise ValueError("a margin is 0 or more, a multiple 1 or more")
     room = int(limit / (1 + Fraction(margin).limit_denominator(10**9)))
-    bounds = []
-    for line in lines:
-        if line.bytes_per_sample > 0:
-            bounds.append((room - line.fixed_bytes) // line.bytes_per_sample)
-        elif line.fixed_bytes > room:
-            return 0
+    bounds = [bound for line in lines if (bound := line.largest(room)) is not None]
     if not bounds or min(bounds) > LARGEST:
         return None
     return max(0, min(bounds)) // multiple_of * multiple_of

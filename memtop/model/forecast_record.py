@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from memtop.model.forecast import Affine, Point, Quadratic
+from memtop.model.forecast import Affine, OfPixels, Point, Quadratic
 from memtop.model.record_base import RecordBase
 
 
@@ -55,3 +55,18 @@ class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     limit_is: str | None = None
     """Which limit `limit_bytes` is: `device` (on the CPU RAM or the cgroup's limit), or one on the process itself,
     `RLIMIT_AS` (`ulimit -v`) or `RLIMIT_DATA` (`ulimit -d`); `null` where none is known."""
+    image: list[int] = msgspec.field(default_factory=list)
+    """Height and width of the images that were looked at; empty where the inputs are none."""
+    max_pixels: int | None = None
+    """The most pixels of an image with which `batch_size` fits under the same limit, with an error of its own; `null`
+    and 0 as for `max_length`."""
+    bytes_per_pixel: int | None = None
+    """What a pixel more adds there (at `image` where there is no such number), with all samples of the batch; `null`
+    where that can't be told."""
+    pixels: list[OfPixels] = msgspec.field(default_factory=list)
+    """Tensor bytes of each phase as functions of the pixels at `batch_size`; the peak is the highest of them. Empty
+    where it can't be told what grows with them."""
+    largest_image: list[int] = msgspec.field(default_factory=list)
+    """Height and width of the largest images seen in this training, where they are larger than `image`; else empty."""
+    largest_image_bytes: int | None = None
+    """The peak forecast for a batch of those."""

@@ -84,7 +84,11 @@ class Search:
     def unbounded(self) -> bool:
         """Whether nothing of what was seen grows with the batch."""
         low = self.largest
-        return low is not None and bool(low.lines) and all(line.bytes_per_sample <= 0 for line in low.lines)
+        return (
+            low is not None
+            and bool(low.lines)
+            and all(line.bytes_per_sample <= 0 >= line.bytes_per_pair for line in low.lines)
+        )
 
     def fits(self, peak: int) -> bool:
         """Whether a measured peak is within the limit, with its margin."""

@@ -30,7 +30,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     free: int
     """Bytes that could still be had, the allocator's cache included."""
     length: int | None = None
-    """Of the batch's sequences, or whatever its second dimension is; `None` where it has none."""
+    """Of the batch's sequences, or whatever its second dimension is; of images their pixels. `None` where it has
+    none."""
+    image: tuple[int, int] | None = None
+    """Height and width, where the inputs are images."""
 
 
 class Foretold(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +112,7 @@ class Trend:
         self._largest = 0
         self._shape = ""
         self._length: int | None = None
+        self._image: tuple[int, int] | None = None
         self._calm = 0
         self.warning: Foretold | None = None
 
@@ -116,11 +120,11 @@ class Trend:
         self, seen: Seen, shape: str, missing: Callable[[int], int | None] = lambda length: None, leaking: int = 0
     ) -> Foretold | None:
         """One more step, its inputs of `shape`; a warning where that is news. `missing` forecasts the bytes that a
-        sequence so long is above the limit, 0 or less where it fits; `None` where there is no such forecast. `leaking`:
-        bytes a step of leaks that are certain, most of which no category counts."""
+        sequence so long, or images of so many pixels, are above the limit, 0 or less where it fits; `None` where there
+        is no such forecast. `leaking`: bytes a step of leaks that are certain, most of which no category counts."""
         self._seen.append(seen)
         if seen.inputs >= self._largest:
-            self._largest, self._shape, self._length = seen.inputs, shape, seen.length
+            self._largest, self._shape, self._length, self._image = seen.inputs, shape, seen.length, seen.image
         found = self._find(seen, missing, leaking)
         if found is not None:
             self._calm, before, self.warning = 0, self.warning, found
@@ -139,12 +143,18 @@ class Trend:
             rate = max(rate, leaking)
             text = f"this will not fit in about {number(left)} steps: {size(round(rate))} more with every step"
             return Foretold(text=text, remedy=f"{size(newest.free)} are left; the lines say what is kept", steps=left)
-        advice = "cap the length, or use a smaller batch for long inputs"
+        what, advice = (
+            f"sequence of length {number(self._length or 0)}",
+            "cap the length, or use a smaller batch for long inputs",
+        )
+        if self._image is not None:
+            what = f"batch of images of {self._image[0]} × {self._image[1]}"
+            advice = "make them smaller, or use a smaller batch for large images"
         above = None if self._length is None else forecast(self._length)
         if above is not None:
             if above <= 0:
                 return None
-            text = f"one more sequence of length {number(self._length)} will not fit: ~{size(above)} would be missing"
+            text = f"one more {what} will not fit: ~{size(above)} would be missing"
             return Foretold(text=text, remedy=advice, steps=None)
         missing = larger_input(known, self._largest)
         if missing is None:

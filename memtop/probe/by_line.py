@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from .attribution import CATEGORIES
@@ -21,30 +20,48 @@ Sizes = dict[int, int]
 
 def lines(found: Found, made: Course) -> dict[str, Any]:
     """`rows`, most bytes at the peak first; what was there before the step is one row without a file."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, birth in enumerate(found.look.births):
-        if birth.device == made.device:
-            groups[birth.line, birth.phase].append(number)
+    groups: dict[tuple[int, int], _Line] = {}
     peak, end = made.standing(made.peak), made.standing()
-    rows = [_row(found, line, phase, numbers, peak, end) for (line, phase), numbers in groups.items()]
+    for number, birth in enumerate(found.look.births):
+        if birth.device != made.device:
+            continue
+        key = birth.line, birth.phase
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Line()
+        group.born += birth.bytes
+        group.count += 1
+        if number in peak:
+            group.alive.append(number)
+        if number in end:
+            group.kept += end[number]
+    rows = [_row(found, line, phase, group, peak) for (line, phase), group in groups.items()]
     rows.sort(key=lambda row: (-row["at_peak"], -row["born"]))
     return {"rows": rows[:_LINES] + _rest(rows[_LINES:])}
 
 
-def _row(found: Found, line: int, phase: int, numbers: list[int], peak: Sizes, end: Sizes) -> dict[str, Any]:
+class _Line:
+    """What one line made in one phase. Sizes are bytes."""
+
+    def __init__(self) -> None:
+        self.born = self.count = self.kept = 0
+        self.alive: list[int] = []
+        """What was alive at the peak."""
+
+
+def _row(found: Found, line: int, phase: int, group: _Line, peak: Sizes) -> dict[str, Any]:
     place = found.look.places.known[line] if line >= 0 else None
-    born = [] if phase == HELD else numbers
     return {
         "file": None if place is None else place[0],
         "line": None if place is None else place[1],
         "function": None if place is None else place[2],
         "text": None if place is None else text_of(place),
         "phase": PHASES[phase],
-        "at_peak": sum(peak.get(number, 0) for number in numbers),
-        "born": sum(found.look.births[number].bytes for number in born),
-        "count": len(born),
-        "kept": sum(end.get(number, 0) for number in numbers),
-        "tensors": _tensors(found, numbers, peak),
+        "at_peak": sum([peak[number] for number in group.alive]),
+        "born": 0 if phase == HELD else group.born,
+        "count": 0 if phase == HELD else group.count,
+        "kept": group.kept,
+        "tensors": _tensors(found, group.alive, peak),
     }
 
 
@@ -56,16 +73,19 @@ def _rest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**rows[0], "file": None, "line": None, "function": None, "text": None, **sums, "tensors": []}]
 
 
-def _tensors(found: Found, numbers: list[int], peak: Sizes) -> list[dict[str, Any]]:
+def _tensors(found: Found, alive: list[int], peak: Sizes) -> list[dict[str, Any]]:
     """Those alive at the peak, alike ones together."""
-    groups: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
-    for number in numbers:
-        size = peak.get(number, 0)
-        if size:
-            birth = found.look.births[number]
-            alike = (birth.shape, birth.dtype, found.ranks[number], birth.operator, found.owners[number])
-            groups[alike][0] += 1
-            groups[alike][1] += size
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    births, ranks, owners = found.look.births, found.ranks, found.owners
+    for number in alive:
+        birth = births[number]
+        alike = (birth.shape, birth.dtype, ranks[number], birth.operator, owners[number])
+        amounts = groups.get(alike)
+        if amounts is None:
+            groups[alike] = [1, peak[number]]
+        else:
+            amounts[0] += 1
+            amounts[1] += peak[number]
     ordered = sorted(groups.items(), key=lambda group: -group[1][1])
     told = [_alike(found, alike, *amounts) for alike, amounts in ordered[:_TENSORS]]
     if rest := [amounts for _, amounts in ordered[_TENSORS:]]:

@@ -65,25 +65,29 @@ def _number(found: Found, tensor: Any) -> int | None:
 def _fill(rows: dict[int, Row], found: Found, made: Course) -> None:
     peak, end = made.standing(made.peak), made.standing()
     kept = made.standing(made.moments["forward_end"][1]) if "forward_end" in made.moments else {}
+    owners, ranks, births = found.owners, found.ranks, found.look.births
+    for number, size in peak.items():
+        rows[owners[number]]["at_peak"] += size
+    for number, size in end.items():
+        if (name := _OWN.get(ranks[number])) is not None:
+            rows[owners[number]][name] += size
     scores = _scores(found)
-    for number, (birth, rank, owner) in enumerate(zip(found.look.births, found.ranks, found.owners, strict=True)):
-        if birth.device != made.device:
-            continue
-        row = rows[owner]
-        row["at_peak"] += peak.get(number, 0)
-        if birth.phase != HELD:
-            row["born"] += birth.bytes
-        if rank in _OWN:
-            row[_OWN[rank]] += end.get(number, 0)
-        elif rank == ACTIVATIONS and birth.phase == RECOMPUTE:
-            row["recomputed"] += birth.bytes
-        elif rank == ACTIVATIONS:
-            row["activations"] += kept.get(number, 0)
-            if _is_whole(birth, scores.get(owner, ())):
-                share = _RNN if _operator(birth).startswith("mkldnn_rnn_layer.") else 100
-                row["whole"] += kept.get(number, 0) * share // 100
+    for number, size in kept.items():
+        if ranks[number] == ACTIVATIONS and births[number].phase != RECOMPUTE:
+            row, birth = rows[owners[number]], births[number]
+            row["activations"] += size
+            if _is_whole(birth, scores.get(owners[number], ())):
+                row["whole"] += size * (_RNN if _operator(birth).startswith("mkldnn_rnn_layer.") else 100) // 100
             elif _operator(birth).startswith("_softmax."):
-                row["softmax"] += kept.get(number, 0)
+                row["softmax"] += size
+    born: dict[int, int] = {}
+    for birth, rank, owner in zip(births, ranks, owners, strict=True):
+        if birth.phase != HELD and birth.device == made.device:
+            born[owner] = born.get(owner, 0) + birth.bytes
+            if birth.phase == RECOMPUTE and rank == ACTIVATIONS:
+                rows[owner]["recomputed"] += birth.bytes
+    for owner, size in born.items():
+        rows[owner]["born"] = size
 
 
 def _is_whole(birth: Birth, scores: Collection[int]) -> bool:
@@ -97,10 +101,13 @@ def _scores(found: Found) -> dict[int, set[int]]:
     """By module: sizes of the scores of `scaled_dot_product_attention` where it takes its way in single operators; no
     other code of torch's calls `_safe_softmax`. All that it makes there it makes in float32: the scores, their dropout,
     and what it multiplies to have them scaled."""
+    operators = {id(birth.operator): birth for birth in found.look.births}
+    safe = {one for one, birth in operators.items() if _operator(birth).startswith("_safe_softmax.")}
     made: dict[int, set[int]] = {}
-    for birth, owner in zip(found.look.births, found.owners, strict=True):
-        if _operator(birth).startswith("_safe_softmax."):
-            made.setdefault(owner, set()).add(birth.bytes)
+    if safe:
+        for birth, owner in zip(found.look.births, found.owners, strict=True):
+            if id(birth.operator) in safe:
+                made.setdefault(owner, set()).add(birth.bytes)
     return made
 
 
@@ -125,21 +132,28 @@ def _count_flops(rows: dict[int, Row], found: Found) -> None:
 
 def _fill_series(rows: dict[int, Row], found: Found, made: Course, slots: int) -> None:
     """Bytes made in the step by each module and alive: the highest of each of `slots` equal parts of the step."""
-    look, owners = found.look, found.owners
-    span = max(1, made.times[-1] - look.began)
+    began, owners, held, last = found.look.began, found.owners, made.held, slots - 1
+    span = max(1, made.times[-1] - began)
     running: dict[int, list[int]] = {}
     sizes: dict[int, int] = {}
     for number, size, at in made.steps:
-        if number in made.held:
+        if number in held:
             continue
-        slot = min(slots - 1, (at - look.began) * slots // span)
-        one = running.setdefault(owners[number], [0, 0, *([0] * slots)])
-        _fill_up(one, slot)
-        one[0] += size - sizes.get(number, 0)
+        slot = (at - began) * slots // span
+        if slot > last:
+            slot = last
+        owner = owners[number]
+        one = running.get(owner)
+        if one is None:
+            one = running[owner] = [0, 0, *([0] * slots)]
+        if one[1] != slot:
+            _fill_up(one, slot)
+        alive = one[0] = one[0] + size - sizes.get(number, 0)
         sizes[number] = size
-        one[2 + slot] = max(one[2 + slot], one[0])
+        if alive > one[2 + slot]:
+            one[2 + slot] = alive
     for owner, one in running.items():
-        _fill_up(one, slots - 1)
+        _fill_up(one, last)
         rows[owner]["series"] = one[2:]
 
 

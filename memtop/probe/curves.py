@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-from .attribution import STATE
-from .births import FORWARD, HELD, OPTIMIZER, PHASES
-from .lengths import Lengths, Powers
-from .replay import Course
+from .births import FORWARD, HELD, PHASES
+from .forms import Forms
+from .lengths import Lengths, Powers, Unknown
+from .pixels import Grid, Pixels
+from .replay import Course, arriving
 
 if TYPE_CHECKING:
     from .found import Found
@@ -16,17 +17,40 @@ if TYPE_CHECKING:
 Curve = tuple[int, int, int]
 """Bytes: fixed, and at this length those that grow with it and with its square."""
 
+_OFF = 0.25
+"""A larger error of a forecast for images of another size is no forecast."""
 
-def lengths(found: Found, made: Course, batch: int, length: int) -> list[dict[str, Any]]:
+
+def lengths(found: Found, made: Course, batch: int, length: int, forms: Forms) -> list[dict[str, Any]]:
     """By phase what the peak is a function of: [fixed bytes, bytes a position, bytes a pair of positions] each.
 
     Raises `Unknown`.
     """
-    powers = Lengths(found, batch, length).powers(sum(made.highest))
+    return by_phase(found, made, Lengths(found, batch, length, forms).powers(sum(made.highest)), length)
+
+
+def pixels(found: Found, made: Course, batch: int, image: Grid, forms: Forms) -> tuple[list[dict[str, Any]], float]:
+    """Likewise of the pixels of an image: [fixed bytes, and at this size bytes that grow with the pixels, and with
+    their square] each; and what that may be off at large sizes, as a share of it. Raises `Unknown`."""
+    known = Pixels(found, batch, image, forms)
+    powers = known.powers(sum(made.highest))
+    if (error := known.error(made)) > _OFF:
+        raise Unknown("convolutions and pooling round so small an image too much")
+    told = _envelopes(found, made, powers, image[0] * image[1])
+    return [{"phase": PHASES[phase], "curves": list(map(list, curves))} for phase, curves in told.items()], error
+
+
+def by_phase(found: Found, made: Course, powers: Powers, length: int) -> list[dict[str, Any]]:
+    """The same of anything that storages grow with powers of, and is `length` now."""
+    told = _envelopes(found, made, powers, length)
     return [
-        {"phase": PHASES[phase], "curves": [_whole(one, length) for one in envelope(list(curves), length)]}
-        for phase, curves in sorted(_instants(found, made, powers, length).items())
+        {"phase": PHASES[phase], "curves": [_whole(one, length) for one in curves]} for phase, curves in told.items()
     ]
+
+
+def _envelopes(found: Found, made: Course, powers: Powers, length: int) -> dict[int, list[Curve]]:
+    told = sorted(_instants(found, made, powers, length).items())
+    return {phase: envelope(list(curves), length) for phase, curves in told}
 
 
 def _whole(curve: Curve, length: int) -> list[int]:
@@ -37,23 +61,33 @@ def _whole(curve: Curve, length: int) -> list[int]:
 
 def _instants(found: Found, made: Course, powers: Powers, length: int) -> dict[int, set[Curve]]:
     """By phase all instants that something was born or grew at, with the state that the optimizer is about to make."""
-    births, ranks = found.look.births, found.ranks
-    state = {n for n in made.standing() if ranks[n] == STATE and births[n].phase == OPTIMIZER}
-    sizes = made.held | {n: size for n, size in made.standing().items() if n in state}
+    births, sizes = found.look.births, made.held | arriving(found.look, found.ranks, made)
     now = [0, 0, 0]
     for number, size in sizes.items():
         _add(now, size, powers[number], length)
     phase, rising, told = FORWARD, True, {FORWARD: set[Curve]()}
+    of_phase = told[FORWARD]
     for number, size, _ in made.steps:
         more = size - sizes.get(number, 0)
-        begun = births[number].phase if more > 0 and births[number].phase != HELD else phase
-        if rising and (more < 0 or begun != phase):  # What goes on rising is higher at any length.
-            told.setdefault(phase, set()).add((now[0], now[1], now[2]))
-        sizes[number], phase, rising = size, begun, more > 0 or (rising and not more)
-        _add(now, more, powers[number], length)
+        sizes[number] = size
+        if more > 0:
+            begun = births[number].phase
+            if begun != phase and begun != HELD:
+                if rising:  # What goes on rising is higher at any length.
+                    of_phase.add((now[0], now[1], now[2]))
+                phase, of_phase = begun, told.setdefault(begun, set())
+            rising = True
+        elif more < 0 and rising:
+            of_phase.add((now[0], now[1], now[2]))
+            rising = False
+        times, beside = powers[number]
+        if beside:
+            _add(now, more, powers[number], length)
+        else:
+            now[times] += more
     if rising:
-        told.setdefault(phase, set()).add((now[0], now[1], now[2]))
-    return told
+        of_phase.add((now[0], now[1], now[2]))
+    return {one: curves for one, curves in told.items() if curves}
 
 
 def _add(now: list[int], size: int, power: tuple[int, int], length: int) -> None:
@@ -75,29 +109,35 @@ def envelope(curves: list[Curve], length: int) -> list[Curve]:
 
     Starts with the highest at length 1, and goes on with the one that overtakes it first.
     """
-    at, curves = 1, _undominated(curves, length)
-    highest = max(curves, key=lambda one: _at(one, at, length))
-    chosen = [highest]
+    at, left = 1, curves
+    chosen: list[Curve] = []
     while True:
-        overtaken = [(_overtakes(highest, one, at, length), one) for one in curves if one != highest]
-        ahead = [(where, one) for where, one in overtaken if where is not None]
-        if not ahead:
-            return chosen
-        # What never overtakes this one is nowhere the highest from here on.
-        curves = [highest, *(one for _, one in ahead)]
-        at = min(where for where, _ in ahead)
-        highest = max(curves, key=lambda one: _at(one, at, length))
+        highest = max(left, key=lambda one: _at(one, at, length))
         chosen.append(highest)
+        first, left = _overtaken(highest, left, at, length)
+        if first is None:
+            return chosen
+        at = first
 
 
-def _undominated(curves: list[Curve], length: int) -> list[Curve]:
-    """Without most of those that are nowhere the highest: less in all than one that is the highest somewhere."""
-    tops = {max(curves, key=lambda one: _at(one, at, length)) for at in (1, length, length << 4, length << 12)}
-    return [
-        one
-        for one in curves
-        if one in tops or not any(one[0] <= top[0] and one[1] <= top[1] and one[2] <= top[2] for top in tops)
-    ]
+def _overtaken(highest: Curve, curves: list[Curve], at: int, length: int) -> tuple[int | None, list[Curve]]:
+    """The first whole length beyond `at` where another is above the one that is the highest there, `None` for nowhere;
+    and those that may be the highest from there on."""
+    fixed, once, twice = highest
+    first, ahead = None, [highest]
+    for one in curves:
+        a, b = one[2] - twice, (one[1] - once) * length
+        if a <= 0 and b <= 0:
+            continue  # It is not above at `at`, and gains nothing.
+        c = (one[0] - fixed) * length * length
+        if a >= 0 and first is not None and (a * (first - 1) + b) * (first - 1) + c <= 0:
+            ahead.append(one)  # Not before the first: what gains so rises above once.
+            continue
+        where = _above(a, b, c, at)
+        if where is not None:
+            ahead.append(one)
+            first = where if first is None else min(first, where)
+    return first, ahead
 
 
 def _at(curve: Curve, at: int, length: int) -> int:
@@ -106,18 +146,13 @@ def _at(curve: Curve, at: int, length: int) -> int:
     return fixed * length * length + once * at * length + twice * at * at
 
 
-def _overtakes(before: Curve, after: Curve, at: int, length: int) -> int | None:
-    """The first whole length beyond `at` where another is above; `None` for nowhere."""
-    fixed, once, twice = (other - one for one, other in zip(before, after, strict=True))
-    a, b, c = twice, once * length, fixed * length * length
-    if a <= 0 and b <= 0:
-        return None  # It is not above at `at`, and gains nothing.
+def _above(a: int, b: int, c: int, at: int) -> int | None:
+    """The first whole x beyond `at` where a * x * x + b * x + c is above 0, as it is not at `at`; `None`: nowhere."""
     if a == 0:
-        where = max(at, -c // b) + 1
-        return where if _at(after, where, length) > _at(before, where, length) else where + 1
+        return max(at, -c // b) + 1
     inside = b * b - 4 * a * c
     if inside < 0:
         return at + 1 if a > 0 else None
-    ends = sorted((-b + sign * isqrt(inside)) // (2 * a) for sign in (-1, 1))
-    stops = sorted({at + 1, *(max(at + 1, end + step) for end in ends for step in (-1, 0, 1, 2))})
-    return next((stop for stop in stops if _at(after, stop, length) > _at(before, stop, length)), None)
+    root = (isqrt(inside) - b) // (2 * a)  # Of two the one where it rises.
+    start = max(at + 1, root - 1)
+    return next((x for x in range(start, max(start, root) + 4) if (a * x + b) * x + c > 0), None)

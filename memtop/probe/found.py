@@ -12,9 +12,11 @@ from .by_line import lines
 from .by_module import modules
 from .cuda_history import UNSEEN, Recorded
 from .cuda_lives import Mismatch
-from .curves import lengths
+from .curves import lengths, pixels
+from .forms import Forms
 from .lengths import Unknown, length_of
 from .look import Look
+from .pixels import image_of
 from .places import module_names, text_of
 from .replay import Change, Course, changes, course, thinned
 from .replay_cuda import course_from_history
@@ -81,7 +83,7 @@ class Found:
         `counters` are the allocator's by device and moment (`cuda:0 forward_end`), `taken` what was taken of the
         process's own limits by moment."""
         sent = []
-        growth = self._growth()
+        growth = self._growth(any(taken.values()))
         events.write(self)
         for made in self.courses:
             told = sorted({*notes, *self.notes, *([] if made.played else [UNSEEN])})
@@ -102,33 +104,54 @@ class Found:
                 sent.append(wire.scaling(self._facts(made) | facts))
         return sent
 
-    def _growth(self) -> dict[str, dict[str, Any]]:
-        """By device what grows with the batch. A forecast that can't be made spoils nothing of the look."""
+    def _growth(self, limited: bool) -> dict[str, dict[str, Any]]:
+        """By device what grows with the batch; where the process is `limited`, by size of its blocks too. A forecast
+        that can't be made spoils nothing of the look."""
         try:
             batch = batch_of(self)
             if not batch:
                 return {}
-            growing = Growth(self, batch).births()
+            forms = Forms(self)
+            growth = Growth(self, batch, forms)
             return {
-                made.device: scaling(self, made, batch, growing) | self._lengths(made, batch) for made in self.courses
+                made.device: scaling(self, made, batch, growth, limited)
+                | self._lengths(made, batch, forms)
+                | self._pixels(made, batch, forms)
+                for made in self.courses
             }
         except Exception as error:
             self.notes.add(f"no forecast: {type(error).__name__}: {error}")
             return {}
 
-    def _lengths(self, made: Course, batch: int) -> dict[str, Any]:
+    def _lengths(self, made: Course, batch: int, forms: Forms) -> dict[str, Any]:
         """What grows with the length of the sequences. Where that can't be told the forecast of batches stands."""
         told: dict[str, Any] = {"length": None, "lengths": [], "length_unknown": None}
         try:
             told["length"] = length = length_of(self, batch)
             if length is not None and not made.played:
-                told["lengths"] = lengths(self, made, batch, length)
+                told["lengths"] = lengths(self, made, batch, length, forms)
             elif length is not None:
                 told["length_unknown"] = "the device's own allocator was played"
         except Unknown as why:
             told["length_unknown"] = str(why)
         except Exception as error:
             self.notes.add(f"no forecast of lengths: {type(error).__name__}: {error}")
+        return told
+
+    def _pixels(self, made: Course, batch: int, forms: Forms) -> dict[str, Any]:
+        """What grows with the size of the images, likewise."""
+        told: dict[str, Any] = {"image": [], "pixels": [], "pixels_error": None, "pixels_unknown": None}
+        try:
+            image = image_of(self, batch)
+            if image is not None:
+                told["image"] = list(image)
+                if made.played:
+                    raise Unknown("the device's own allocator was played")
+                told["pixels"], told["pixels_error"] = pixels(self, made, batch, image, forms)
+        except Unknown as why:
+            told["pixels_unknown"] = str(why)
+        except Exception as error:
+            self.notes.add(f"no forecast of image sizes: {type(error).__name__}: {error}")
         return told
 
     def _facts(self, made: Course) -> dict[str, Any]:

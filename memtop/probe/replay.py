@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .attribution import CATEGORIES
-from .births import HELD, Moment, Resize
+from .attribution import CATEGORIES, STATE
+from .births import HELD, OPTIMIZER, Moment, Resize
 from .look import Look
 
 POINTS = 4000
@@ -42,6 +42,8 @@ class Course:
     """Whether the allocator's own record was played: scratch inside operators is among the births then."""
     counters: dict[str, int] | None = None
     """Of a course so played: the allocator's counters at the peak, where they can be told."""
+    _standing: dict[int | None, dict[int, int]] = field(default_factory=dict)
+    """What was alive after so many changes, as far as somebody has asked. Only once the course is whole."""
 
     @property
     def highest(self) -> Vector:
@@ -49,11 +51,15 @@ class Course:
         return self.points[self.peak]
 
     def standing(self, count: int | None = None) -> dict[int, int]:
-        """Bytes by birth of what was alive after `count` changes (all of them where it is `None`)."""
-        sizes = dict(self.held)
-        for number, size, _ in self.steps[:count]:
-            sizes[number] = size
-        return {number: size for number, size in sizes.items() if size}
+        """Bytes by birth of what was alive after `count` changes (all of them where it is `None`). Asked for again and
+        again: not to be changed."""
+        known = self._standing.get(count)
+        if known is None:
+            sizes = dict(self.held)
+            for number, size, _ in self.steps[:count]:
+                sizes[number] = size
+            known = self._standing[count] = {number: size for number, size in sizes.items() if size}
+        return known
 
 
 def changes(look: Look) -> Iterator[Change | Moment]:
@@ -117,6 +123,16 @@ def course(look: Look, ranks: list[int], device: str, events: list[Change | Mome
         if total > best:
             best, made.peak, made.cause = total, len(steps), number
     return made
+
+
+def arriving(look: Look, ranks: list[int], made: Course) -> dict[int, int]:
+    """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
+    births = look.births
+    return {
+        number: size
+        for number, size in made.standing().items()
+        if ranks[number] == STATE and births[number].phase == OPTIMIZER
+    }
 
 
 def thinned(made: Course, limit: int = POINTS) -> tuple[list[int], int]:

@@ -15,6 +15,10 @@ no tensor (noise, masks, hidden states), or spread out from smaller ones (the gr
 or second dimension is the batch size. Pieces that a
 loader makes one for each sample are counted as what they are together.
 
+A comparison of all samples with all (similarities, distances) grows with the square of the batch: the product of two
+matrices that keeps the batches of both, and what is as many times larger than all the growing tensors it is made of as
+there are rows in them. What is made of such a tensor grows so, too, where it is as large, or has both dimensions left.
+
 The highest instant at this batch need not be the highest at another: each phase is sent as the upper envelope of all
 its instants, the corners of the convex hull of (fixed bytes, bytes a sample).
 """
@@ -27,9 +31,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .attribution import ACTIVATIONS, INPUTS, OTHER, STATE
+from .attribution import ACTIVATIONS, INPUTS, OTHER
 from .births import BACKWARD, DATA, FORWARD, HELD, OPTIMIZER, PHASES, Birth
-from .replay import Course
+from .curves import by_phase
+from .forms import Forms
+from .replay import Course, arriving
 
 if TYPE_CHECKING:
     from .found import Found
@@ -50,21 +56,30 @@ def batch_of(found: Found) -> int | None:
     return int(max(entered, key=lambda birth: birth.bytes).shape[0]) if entered else None
 
 
-def scaling(found: Found, made: Course, batch: int, growing: list[bool]) -> dict[str, Any]:
+def scaling(found: Found, made: Course, batch: int, growth: Growth, limited: bool) -> dict[str, Any]:
     """What the monitor is told of one device: the batch, and by phase the corners of its envelope, bytes."""
-    phases = _envelopes(found, made, growing)
     return {
         "batch_size": batch,
         "batches": max(1, found.look.yielded),
         "peak": sum(made.highest),
         "rounding": _rounding(made),
-        "blocks": _blocks(made, growing),
+        "blocks": _blocks(made, growth.grows) if limited else [],
         "sample_shape": list(found.look.sample),
-        "phases": [
-            {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
-            for phase, lines in sorted(phases.items())
-        ],
+        "phases": _squares(found, made, batch, growth) if growth.squared else _affines(found, made, batch, growth),
     }
+
+
+def _affines(found: Found, made: Course, batch: int, growth: Growth) -> list[dict[str, Any]]:
+    return [
+        {"phase": PHASES[phase], "lines": [_affine(fixed, grown, batch) for fixed, grown in lines]}
+        for phase, lines in sorted(_envelopes(found, made, growth.grows).items())
+    ]
+
+
+def _squares(found: Found, made: Course, batch: int, growth: Growth) -> list[dict[str, Any]]:
+    """Likewise with what grows with the square of the batch: [fixed bytes, bytes a sample, bytes a pair of samples]."""
+    powers = [((number in growth.squared) + grows, 0) for number, grows in enumerate(growth.grows)]
+    return [{"phase": one["phase"], "lines": one["curves"]} for one in by_phase(found, made, powers, batch)]
 
 
 def _affine(fixed: int, grown: int, batch: int) -> list[int]:
@@ -106,7 +121,7 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
     """By phase the corners of all its instants. Deaths make no instant higher, so births and growths alone count."""
     births = found.look.births
     fixed = grown = 0
-    sizes = made.held | _arriving(found, made)
+    sizes = made.held | arriving(found.look, found.ranks, made)
     for number, size in sizes.items():
         if growing[number]:
             grown += size
@@ -128,16 +143,6 @@ def _envelopes(found: Found, made: Course, growing: list[bool]) -> dict[int, Lin
             if of_phase.get(grown, -1) < fixed:
                 of_phase[grown] = fixed
     return {one: hull(points) for one, points in highest.items() if points}
-
-
-def _arriving(found: Found, made: Course) -> dict[int, int]:
-    """Bytes by birth of state that an optimizer made in this step and keeps: the next step has it from its start."""
-    births, ranks = found.look.births, found.ranks
-    return {
-        number: size
-        for number, size in made.standing().items()
-        if ranks[number] == STATE and births[number].phase == OPTIMIZER
-    }
 
 
 def hull(points: dict[int, int]) -> Lines:
@@ -164,32 +169,71 @@ def _below(before: tuple[int, int], line: tuple[int, int], after: tuple[int, int
 class Growth:
     """Which births grow with a batch of `batch` samples."""
 
-    def __init__(self, found: Found, batch: int) -> None:
+    def __init__(self, found: Found, batch: int, forms: Forms) -> None:
         self._look, self._ranks, self._batch = found.look, found.ranks, batch
-        self._births = found.look.births
+        self._births, self._forms, self._counts = found.look.births, forms, forms.counts
         self._grows = [False] * len(self._births)
-        own = [birth for birth, rank in zip(self._births, found.ranks, strict=True) if rank < INPUTS]
-        self._own = {_dims(birth.shape) for birth in own if birth.phase == HELD}
-        """What parameters, their gradients and state look like, dimensions of 1 left out and in any order."""
         self._shapes: set[tuple[int, ...]] = set()
         """Shapes of what grows."""
+        self._square: set[tuple[int, ...]] = set()
+        """Shapes of what grows with the square of the batch."""
+        self.squared: set[int] = set()
+        """Births that do."""
+        self._work_out()
 
-    def births(self) -> list[bool]:
+    @property
+    def grows(self) -> list[bool]:
         """For each birth, whether it grows."""
-        grows, ranks, look, births, shapes = self._grows, self._ranks, self._look, self._births, self._shapes
+        return self._grows
+
+    def _work_out(self) -> None:
+        grows, ranks, births, shapes = self._grows, self._ranks, self._births, self._shapes
         self._begin()
-        for number, read in look.origins:
+        for number, read in self._forms.origins:
             if ranks[number] >= INPUTS and self._is_born_growing(number, read):
                 grows[number] = True
-                shapes.add(births[number].shape)
+                shape = births[number].shape
+                shapes.add(shape)
+                if (self.squared or len(shape) > 1) and self._is_squared(number, shape, read):
+                    self.squared.add(number)
+                    self._square.add(shape)
         self._pieces()
-        self._blocks(len(look.refs))
-        return grows
+        self._blocks(len(self._look.refs))
+
+    def _is_squared(self, number: int, shape: tuple[int, ...], read: list[int]) -> bool:
+        """Whether it is a comparison of all samples with all, or made of one."""
+        counts, sources = self._counts, [one for one in read if self._grows[one]]
+        both = shape in self._square or (len(shape) > 1 and shape[0] == shape[1] and shape[0] % self._batch == 0)
+        product = self._look.origins.inner.get(number)
+        before = self.squared.intersection(sources)
+        if before:
+            least = min(counts[one] for one in before)
+            # Nearly as large is all but the samples with themselves.
+            return before.issuperset(sources) if product is not None else both or 2 * counts[number] > least
+        if product is not None:
+            return not product[0] and self._is_of_both(shape, product[1], [counts[one] for one in sources])
+        if not sources:
+            return shape in self._square
+        if not both or self._births[number].phase == BACKWARD or any(self._ranks[one] < INPUTS for one in read):
+            return False  # A layer: an embedding of as many words as there are samples is no comparison.
+        rows, births = shape[0], self._births
+        return all(births[one].shape[:1] == (rows,) and counts[one] * rows <= counts[number] for one in sources)
+
+    def _is_of_both(self, shape: tuple[int, ...], inner: int, sources: list[int]) -> bool:
+        """Whether a product of matrices has the samples of both in its two dimensions."""
+        left, right = (shape[0], shape[1]) if len(shape) == 2 else (1, 1)
+        return (
+            left % self._batch == right % self._batch == 0
+            and len(sources) > 1
+            and sorted(sources[-2:]) == sorted((left * inner, right * inner))
+        )
 
     def _begin(self) -> None:
         """What was there before, and what a loader yielded: no operator of the step made it."""
-        for number, birth in enumerate(self._births[: len(self._look.refs)]):
-            if birth.operator is None and self._ranks[number] in (INPUTS, ACTIVATIONS, OTHER):
+        seen = len(self._look.refs)
+        for number in self._forms.loose:
+            birth = self._births[number]
+            if number < seen and birth.operator is None and self._ranks[number] in (INPUTS, ACTIVATIONS, OTHER):
                 self._grows[number] = self._is_whole(birth) and self._is_batched(birth.shape)
         batch = [(number, self._births[number]) for number in self._look.batch]
         yielded = {birth.bytes for _, birth in batch if birth.phase == DATA and self._is_whole(birth)}
@@ -211,17 +255,18 @@ class Growth:
         shape = birth.shape
         sources = [one for one in read if grows[one]]
         if not sources:
-            known = birth.phase == BACKWARD and shape in self._shapes and _dims(shape) not in self._own
-            spread = all(prod(births[one].shape) < prod(shape) for one in read)  # True of what is made of no tensor
+            known = birth.phase == BACKWARD and shape in self._shapes and not self._forms.is_own(shape)
+            counts = self._counts
+            spread = all(counts[one] < counts[number] for one in read)  # True of what is made of no tensor
             return spread and (known or self._is_batched(shape))
         if len(shape) == 1 and birth.dtype is torch.uint8 and birth.phase != BACKWARD:
             return True  # A library's workspace (oneDNN's of an LSTM): bytes without form, padded.
-        count = prod(shape)
+        count = self._counts[number]
         if count % batch or count < batch:
             return False
         contracted = self._look.origins.products.get(number)
         if contracted:
-            return bool(shape[0] == batch and _dims(shape) not in self._own)
+            return bool(shape[0] == batch and not self._forms.is_own(shape))
         if contracted is False and len(sources) == 1:
             return True
         if birth.phase == BACKWARD:
@@ -234,10 +279,10 @@ class Growth:
 
     def _is_of_a_parameter(self, birth: Birth, count: int, sources: list[int]) -> bool:
         """Whether a result of backward is a parameter's gradient."""
-        if _dims(birth.shape) not in self._own:
+        if not self._forms.is_own(birth.shape):
             return False
         scattered = getattr(getattr(birth.operator, "_schema", None), "name", "") == _SCATTERED
-        return scattered or all(prod(self._births[one].shape) != count for one in sources)
+        return scattered or all(self._counts[one] != count for one in sources)
 
     def _outlives(self, shape: tuple[int, ...], reduced: Any) -> bool:
         """Whether the batch is left when these dimensions of a shape have been reduced."""
@@ -251,7 +296,8 @@ class Growth:
     def _pieces(self) -> None:
         """What a loader makes for each sample and puts together: as many of a kind as there are samples."""
         kinds: Counter[Any] = Counter()
-        loose = [n for n, one in enumerate(self._births) if one.phase == DATA and n not in self._look.batch]
+        births, batch = self._births, self._look.batch
+        loose = [n for n in self._forms.loose if births[n].phase == DATA and n not in batch]
         for number in loose:
             kinds[_kind(self._births[number])] += 1
         for number in loose:
@@ -268,7 +314,3 @@ class Growth:
 
 def _kind(birth: Birth) -> tuple[Any, ...]:
     return birth.line, birth.operator, birth.shape
-
-
-def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(size for size in shape if size > 1))

@@ -84,7 +84,7 @@ def trace(facts: Record) -> Record:
 
 def scaling(facts: Record) -> Record:
     """`facts`: device, step, batch_size, batches, peak, rounding, sample_shape, phases, length, lengths,
-    length_unknown, limits, blocks."""
+    length_unknown, limits, blocks, image, pixels, pixels_error, pixels_unknown."""
     return _base("scaling") | facts
 
 

@@ -51,8 +51,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of a step: its instants as functions of the batch size, those that are the highest somewhere."""
 
     phase: str
-    lines: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]]
-    """[fixed bytes, bytes a sample] each, the least growth first."""
+    lines: list[Annotated[list[Size], msgspec.Meta(min_length=2, max_length=3)]]
+    """[fixed bytes, bytes a sample] each, and bytes a pair of samples where there are such; the least growth first."""
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +99,17 @@ class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):
     blocks: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] = msgspec.field(default_factory=list)
     """Of storages that grow, where they are most, by size: [bytes of the smallest, bytes of all] of those whose sizes
     have as many binary digits."""
+    image: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]], msgspec.Meta(max_length=2)] = msgspec.field(
+        default_factory=list
+    )
+    """Height and width of the images; empty where the inputs are none."""
+    pixels: list[Curves] = msgspec.field(default_factory=list)
+    """[fixed bytes, and at this size bytes that grow with the pixels, and with their square] each. Empty where it can't
+    be told what grows with them."""
+    pixels_error: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """What sides that are rounded may make of it at large sizes, as a share of it."""
+    pixels_unknown: str | None = None
+    """Why there are no `pixels`."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,11 +14,11 @@ _POINTS: Final = 40
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """How many bytes a step takes at a batch size: the highest of some affine functions."""
+    """How many bytes a step takes at a batch size: the highest of some functions."""
 
     device: str
-    lines: tuple[tuple[str, int, int], ...]
-    """Phase, bytes at batch 0, bytes a sample."""
+    lines: tuple[tuple[str, int, int, int], ...]
+    """Phase, bytes at batch 0, bytes a sample, bytes a pair of samples."""
     max_batch: int | None
     limit: int | None
     error: int | None
@@ -27,7 +27,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, batch: int) -> int:
         """Bytes at a batch size."""
-        return max((fixed + slope * batch for _, fixed, slope in self.lines), default=0)
+        return max((fixed + (slope + pair * batch) * batch for _, fixed, slope, pair in self.lines), default=0)
 
     def curve(self) -> list[dict[str, int]]:
         """Points up to somewhat beyond the largest batch that fits."""
@@ -66,14 +66,14 @@ def forecast_of(book: Book) -> Forecast | None:
     )
 
 
-def _line(told: Mapping[str, Any]) -> tuple[str, int, int] | None:
-    fixed, slope = told.get("fixed_bytes"), told.get("bytes_per_sample")
-    if not isinstance(fixed, int) or not isinstance(slope, int):
+def _line(told: Mapping[str, Any]) -> tuple[str, int, int, int] | None:
+    fixed, slope, pair = told.get("fixed_bytes"), told.get("bytes_per_sample"), told.get("bytes_per_pair", 0)
+    if not isinstance(fixed, int) or not isinstance(slope, int) or not isinstance(pair, int):
         return None
-    return str(told.get("phase") or told.get("name") or ""), fixed, slope
+    return str(told.get("phase") or told.get("name") or ""), fixed, slope, pair
 
 
-def _whole(told: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
+def _whole(told: Mapping[str, Any]) -> tuple[tuple[str, int, int, int], ...]:
     line = _line(told)
     return () if line is None else (line,)
 

@@ -157,9 +157,10 @@ def _ahead(book: Book, chart: Chart | None) -> list[Part]:
     forecast = forecast_of(book)
     if forecast is None:
         return []
-    rows = [(phase, units.number(fixed), units.number(slope)) for phase, fixed, slope in forecast.lines]
-    heads = ("phase", "fixed, B (estimated)", "a sample, B (estimated)")
-    figures = table(heads, rows, numbers=(1, 2)) if rows else None
+    rows = [(phase, *map(units.number, figures)) for phase, *figures in forecast.lines]
+    heads = ("phase", "fixed, B (estimated)", "a sample, B (estimated)", "a pair of samples, B (estimated)")
+    used = 4 if any(pair for *_, pair in forecast.lines) else 3
+    figures = table(heads[:used], [row[:used] for row in rows], numbers=range(1, used)) if rows else None
     if chart is None:
         return [_section("Other batch sizes", tag("p", forecast.says()), figures)]
     return [_figure(chart), figures]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from memtop.model.forecast import (
     UNTAUGHT,
     Affine,
+    OfPixels,
     Point,
     Quadratic,
     error_bytes,
@@ -60,6 +61,12 @@ class _Look(msgspec.Struct):
     peak: int
     blocks: tuple[tuple[int, int], ...]
     """Of `process_limit`."""
+    image: Shape = ()
+    pixels: tuple[OfPixels, ...] = ()
+    rounded: float = 0.0
+    """What sides that are rounded may make of a forecast for larger images, as a share of it."""
+    no_pixels: str = ""
+    """Why there are no functions of the pixels."""
 
 
 class _Known(msgspec.Struct):
@@ -174,6 +181,13 @@ class Forecasts:
         rooms = [one.left - kept(one, look.lines, look.blocks, look.batch, batch) for one in limits]
         return min([*(max(0, one) for one in rooms), *([] if limit is None else [limit])], default=None)
 
+    def missing_image(self, device: str, batch: int, pixels: int) -> int | None:
+        """The same of a batch of images of so many pixels."""
+        made = self.newest(device)
+        if made is None or not made.pixels or made.limit_bytes is None or batch != made.batch_size:
+            return None
+        return peak_of_length(made.pixels, pixels) - made.limit_bytes
+
     def sampled(self, t: float, now: Now) -> list[ForecastRecord]:
         """A device was read: the limit may have moved. A record where the answer did."""
         changed = []
@@ -196,7 +210,10 @@ class Forecasts:
         if process is not None:
             limit, most = process.bytes, process.max_batch
         at = look.batch if most is None else most
-        line = highest(look.lines, at) or look.lines[0]
+        fixed, each = (highest(look.lines, at) or look.lines[0]).tangent(at)
+        error_of_pixels = max(error, UNTAUGHT) + look.rounded
+        pixels = None if limit is None else max_length(look.pixels, limit, error_of_pixels)
+        largest = _side_of(self._seen.get(self._training, ()), shape, look.image)
         missed = self._missed.get((self._training, device), {}).values()
         error_of_length = max(error, *missed) if missed else max(error, UNTAUGHT)
         return ForecastRecord(
@@ -207,8 +224,8 @@ class Forecasts:
             batch_size=look.batch,
             batches=look.batches,
             sample_shape=list(shape),
-            fixed_bytes=line.fixed_bytes,
-            bytes_per_sample=line.bytes_per_sample,
+            fixed_bytes=fixed,
+            bytes_per_sample=each,
             phases=list(look.lines),
             max_batch_size=most,
             limit_bytes=limit,
@@ -216,12 +233,19 @@ class Forecasts:
             points=points,
             basis=_basis(known, shape, len(shapes), error)
             + _of_length(look, error_of_length)
+            + _of_pixels(look, error_of_pixels)
             + self._larger(shape)
             + ("" if process is None else f"; {process.words()}"),
             length=look.length,
             max_length=None if limit is None else max_length(look.curves, limit, error_of_length),
             lengths=list(look.curves),
             limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
+            image=list(look.image),
+            max_pixels=pixels,
+            bytes_per_pixel=_of_a_pixel(look.pixels, pixels or prod(look.image)),
+            pixels=list(look.pixels),
+            largest_image=list(largest),
+            largest_image_bytes=peak_of_length(look.pixels, prod(largest)) if look.pixels and largest else None,
         )
 
     def _largest(self, shapes: Mapping[Shape, _Known]) -> tuple[Shape, _Known]:
@@ -261,7 +285,53 @@ def _look(t: float, message: wire.Scaling, lines: tuple[Affine, ...]) -> _Look:
         why_not=one_line(message.length_unknown or "", 100),
         peak=message.peak,
         blocks=tuple((one, whole) for one, whole in message.blocks),
+        **_images(message),
     )
+
+
+def _images(message: wire.Scaling) -> dict[str, Any]:
+    """What was said of images, as fields of a look."""
+    image = tuple(message.image) if len(message.image) == 2 else ()
+    pixels = tuple(
+        OfPixels(
+            phase=harmless(one.phase, 20),
+            pixels=prod(image),
+            fixed_bytes=fixed,
+            growing_bytes=grows,
+            squared_bytes=squares,
+        )
+        for one in message.pixels
+        for fixed, grows, squares in one.curves
+        if image
+    )
+    why = one_line(message.pixels_unknown or "", 100)
+    return {"image": image, "pixels": pixels, "rounded": message.pixels_error or 0.0, "no_pixels": why}
+
+
+def _of_a_pixel(curves: Sequence[OfPixels], pixels: int) -> int | None:
+    """What one more adds to the peak, from here to a hundredth more."""
+    more = pixels // 100 + 1
+    if not curves:
+        return None
+    return (peak_of_length(curves, pixels + more) - peak_of_length(curves, pixels)) // more
+
+
+def _side_of(seen: Shape, shape: Shape, image: Shape) -> Shape:
+    """Height and width of the largest sample seen, where it is larger than that which was looked at; else nothing."""
+    if not image or len(seen) != len(shape) or prod(seen) <= prod(shape):
+        return ()
+    return seen[1:] if shape[1:] == image else seen[:2]
+
+
+def _of_pixels(look: _Look, error: float) -> str:
+    """What the answer for larger images rests on; nothing where the inputs are none."""
+    if not look.image:
+        return ""
+    size = "×".join(map(str, look.image))
+    if not look.pixels:
+        return f"; other images than {size}: not known" + (f", {look.no_pixels}" if look.no_pixels else "")
+    rounded = f" ({100 * look.rounded:.1f} % of it for sides that are rounded)" if look.rounded >= 0.0005 else ""
+    return f"; other images from those of {size}, error ± {100 * error:.1f} %{rounded}"
 
 
 def _of_length(look: _Look, error: float) -> str:
@@ -275,9 +345,14 @@ def _of_length(look: _Look, error: float) -> str:
 
 def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
     return tuple(
-        Affine(phase=harmless(one.phase, 20), fixed_bytes=fixed, bytes_per_sample=grows)
+        Affine(
+            phase=harmless(one.phase, 20),
+            fixed_bytes=line[0],
+            bytes_per_sample=line[1],
+            bytes_per_pair=line[2] if len(line) > 2 else 0,
+        )
         for one in message.phases
-        for fixed, grows in one.lines
+        for line in one.lines
     )
 
 

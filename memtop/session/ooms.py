@@ -213,12 +213,12 @@ def _longer(told: Oom) -> tuple[int, int]:
 
 def _peak_per_sample(told: Oom, before: Before, failed: int | None) -> int | None:
     """What a sample adds to the peak of a batch as large as the one that failed, as forecast."""
-    forecast = before.forecast
-    line = highest(() if forecast is None else forecast.phases, failed or before.batch or 1)
-    if line is None or line.bytes_per_sample <= 0:
+    batch, forecast = failed or before.batch or 1, before.forecast
+    line = highest(() if forecast is None else forecast.phases, batch)
+    if line is None or (each := line.tangent(batch)[1]) <= 0:
         return None
     longer = _longer(told)
-    return line.bytes_per_sample * longer[0] // longer[1]
+    return each * longer[0] // longer[1]
 
 
 def _available(told: Oom, whole: Whole) -> int | None:

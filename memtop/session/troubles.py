@@ -95,16 +95,21 @@ class Troubles:
             free = min(free, max(0, forecast.limit_bytes - held))  # The process's own limit comes first.
         model = self._state.model
         given = model.inputs[0].shape if model is not None and model.inputs else []
+        image = self._image(record.device, given)
         seen = Seen(
             step=record.step,
             held=held,
             inputs=record.bytes.get("inputs") or 0,
             free=free,
-            length=given[1] if len(given) > 1 else None,
+            length=image[0] * image[1] if image else given[1] if len(given) > 1 else None,
+            image=image,
         )
 
         def missing(length: int) -> int | None:
-            return self._state.forecasts.missing(record.device, given[0], length)
+            forecasts = self._state.forecasts
+            if image:
+                return forecasts.missing_image(record.device, given[0], length)
+            return forecasts.missing(record.device, given[0], length)
 
         shape = "×".join(map(str, given)) or "?"
         found = self.trends.setdefault(record.device, Trend()).add(seen, shape, missing, leaking)
@@ -126,6 +131,13 @@ class Troubles:
         age = 0.0 if read is None else max(0.0, record.t - read)
         steps = age / step.seconds if step is not None and step.seconds > 0 else 0.0
         return max(0, free + (record.bytes.get("cached") or 0) - round(leaking * steps))
+
+    def _image(self, device: str, given: list[int]) -> tuple[int, int] | None:
+        """Height and width of a batch of images of this shape, in the order that a deep look has seen."""
+        made = self._state.forecasts.newest(device)
+        if made is None or not made.image or len(given) != 4:
+            return None
+        return (given[2], given[3]) if made.sample_shape[1:] == made.image else (given[1], given[2])
 
     def ended(self, end: EndRecord, kills: int | None) -> list[Record]:
         """The target is gone. `kills`: what the kernel's out-of-memory killer ended since the launch."""

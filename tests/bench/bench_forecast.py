@@ -23,16 +23,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from bench_deep import Nobody, Ours
 from torch.utils.data import DataLoader
 
-from memtop.model.forecast import Affine, Quadratic, peak_at, peak_of_length
+from memtop.model.forecast import Affine, OfPixels, Quadratic, peak_at, peak_of_length
 
 sys.path.insert(0, str(Path(__file__).parent / "models"))
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scenarios"))
 STEPS = 4
+_FIELDS = ("fixed_bytes", "bytes_per_sample", "bytes_per_pair")
+_OF_PIXELS = ("fixed_bytes", "growing_bytes", "squared_bytes")
 
 
 @dataclass
@@ -49,27 +53,32 @@ class Case:
 def scenario(name: str, batch: int, *more: str) -> Case:
     """A scenario's own script, run here."""
 
+    flag = "--batches" if name == "batch-size" else "--batch-size"
+
     def train(size: int) -> None:
         script = ROOT / "scenarios" / name / "train.py"
         before = sys.argv
-        sys.argv = [str(script), "--steps", str(STEPS), "--batch-size", str(size), "--device", "cpu", *more]
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-                runpy.run_path(str(script), run_name="__main__")
-        finally:
-            sys.argv = before
+        sys.argv = [str(script), "--steps", str(STEPS), flag, str(size), "--device", "cpu", *more]
+        # The cap of `oom` would stay upon this process.
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, sys, "argv", before)
+            stack.enter_context(mock.patch("common.limits.cap"))
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.suppress(SystemExit))
+            runpy.run_path(str(script), run_name="__main__")
 
     return Case(" ".join((name, *more)), batch, train)
 
 
 def model(name: str, batch: int) -> Case:
-    """One of `models/varied.py`."""
+    """One of `models/varied.py` or `models/unseen.py`."""
 
     def train(size: int) -> None:
+        from unseen import UNSEEN
         from varied import BUILDS
 
         torch.manual_seed(0)
-        training = BUILDS[name]()
+        training = BUILDS[name]() if name in BUILDS else UNSEEN[name][1]()
         loader = DataLoader(training.dataset, batch_size=size, shuffle=True)
         for _, batch in zip(range(STEPS), loader, strict=False):
             training.step(batch)
@@ -102,6 +111,33 @@ def lengthened(name: str, batch: int, length: int, *more: str) -> tuple[Case, in
     return Case(" ".join((name, *more)), batch, train), length
 
 
+UNSEEN = (("experts", 8), ("diffusion", 4), ("translator", 8), ("contrastive", 64), ("distances", 16))
+
+
+def pictures(name: str) -> tuple[Case, int]:
+    """One of `models/images.py`, trained at a side, and the side that is watched."""
+    from images import IMAGES
+
+    batch, side, build = IMAGES[name]
+
+    def train(size: int) -> None:
+        torch.manual_seed(0)
+        training = build(size)
+        for drawn, _ in zip(DataLoader(training.dataset, batch_size=batch), range(STEPS), strict=False):
+            training.step(drawn)
+
+    return Case(name, batch, train), side
+
+
+def sided(batch: int, side: int, *more: str) -> tuple[Case, int]:
+    """The scenario `image-size` with `--side`."""
+
+    def train(size: int) -> None:
+        scenario("image-size", batch, "--side", str(size), *more).train(batch)
+
+    return Case(" ".join(("image-size", *more)), batch, train), side
+
+
 CASES = (
     *(scenario("mlp-mnist", batch) for batch in (16, 64, 128)),
     scenario("mlp-mnist", 64, "--optimizer", "sgd"),
@@ -113,6 +149,13 @@ CASES = (
     *(scenario("deep-stack", 32, "--checkpoint", how) for how in ("none", "halves", "segments=2", "sqrt")),
     scenario("deep-stack", 64, "--width", "64", "--depth", "200"),
     scenario("tensor-tracker", 4),
+    *(scenario("iris", batch) for batch in (16, 18)),
+    scenario("batch-size", 32),
+    *(scenario("optimizers", 32, "--optimizer", how) for how in ("sgd", "momentum", "adam", "adamw", "adafactor")),
+    *(scenario("precision", 16, "--precision", how) for how in ("fp32", "bf16", "pure-bf16", "fp16")),
+    *(scenario("image-size", 4, "--remedy", how) for how in ("none", "pooling", "inplace", "checkpoint")),
+    *(scenario("transformer", 2, "--attention", how) for how in ("math", "sdpa")),
+    scenario("oom", 16),
     *(model(name, batch) for name, batch in (("resnet18", 4), ("unet", 2), ("gpt", 2), ("lstm", 8), ("vit", 4))),
     *(model("gan", batch) for batch in (16, 64)),
     *(model(name, batch) for name, batch in (("lstm", 64), ("unet", 3), ("vit", 1), ("resnet18", 7))),
@@ -131,7 +174,7 @@ class Looker:
         peak, found = self._looked(case, batch)
         assert found["batch_size"] == batch, found
         lines = [
-            Affine(phase=each["phase"], fixed_bytes=line[0], bytes_per_sample=line[1])
+            Affine(phase=each["phase"], **dict(zip(_FIELDS, line, strict=False)))
             for each in found["phases"]
             for line in each["lines"]
         ]
@@ -148,6 +191,18 @@ class Looker:
         ]
         assert not curves or (found["length"], peak_of_length(curves, length)) == (length, peak)
         return peak, curves, str(found["length_unknown"])
+
+    def look_at_side(self, case: Case, side: int) -> tuple[int, list[OfPixels], str]:
+        """(measured peak, the functions of the pixels, the error that is said or why there are none) at this side."""
+        peak, found = self._looked(case, side)
+        curves = [
+            OfPixels(phase=each["phase"], pixels=side * side, **dict(zip(_OF_PIXELS, one, strict=True)))
+            for each in found["pixels"]
+            for one in each["curves"]
+        ]
+        assert not curves or (found["image"], peak_of_length(curves, side * side)) == ([side, side], peak)
+        says = f"said error {100 * found['pixels_error']:.1f} %" if curves else str(found["pixels_unknown"])
+        return peak, curves, says
 
     def _looked(self, case: Case, size: int) -> tuple[int, dict[str, Any]]:
         gc.collect()
@@ -184,14 +239,19 @@ def main() -> None:
     parser.add_argument("--times", default="2,4,8")
     parser.add_argument("--batch", type=int, help="watch this batch instead of each case's own")
     parser.add_argument("--length", action="store_true", help="forecast longer sequences instead of larger batches")
+    parser.add_argument("--size", action="store_true", help="forecast larger images instead of larger batches")
+    parser.add_argument("--unseen", action="store_true", help="models that the rules were not made on")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.size:
+        of_sides(given.names)
+        return
     if given.length:
         of_lengths(given.names)
         return
     looker, errors = Looker(), []
     print(f"{'case':38} {'batch':>5} {'measured there':>15}   times: forecast (error), ...")
-    for case in CASES:
+    for case in [model(*one) for one in UNSEEN] if given.unseen else CASES:
         if given.names and not case.name.startswith(tuple(given.names)):
             continue
         batch = given.batch or case.batch
@@ -225,6 +285,29 @@ def of_lengths(names: list[str]) -> None:
             errors.append(100 * (foretold / truth - 1))
             words.append(f"{times}x {foretold:,} ({errors[-1]:+.2f} %)")
         print(f"{case.name:38} {length:6} {known:15,}   {', '.join(words) or 'not known: ' + why}", flush=True)
+    told(errors)
+
+
+def of_sides(names: list[str]) -> None:
+    """Print the table of images."""
+    from images import IMAGES
+
+    cases = [pictures(name) for name in IMAGES]
+    cases += [sided(4, 64, "--remedy", how) for how in ("none", "pooling", "checkpoint")]
+    looker, errors = Looker(), []
+    print(f"{'case':38} {'side':>6} {'measured there':>15}   times: forecast (error), ...")
+    for case, side in cases:
+        if names and not case.name.startswith(tuple(names)):
+            continue
+        known, curves, says = looker.look_at_side(case, side)
+        words = []
+        for times in (1.5, 2, 4) if curves else ():
+            larger = round(side * times)
+            truth, _, _ = looker.look_at_side(case, larger)
+            foretold = peak_of_length(curves, larger * larger)
+            errors.append(100 * (foretold / truth - 1))
+            words.append(f"{times}x {foretold:,} ({errors[-1]:+.2f} %)")
+        print(f"{case.name:38} {side:6} {known:15,}   {', '.join([*words, says])}", flush=True)
     told(errors)
 
 

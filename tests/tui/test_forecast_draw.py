@@ -70,6 +70,15 @@ def test_the_longest_sequence_has_a_line_where_it_is_known() -> None:
     assert len(said(sample.forecast(length=256))) == 1
 
 
+def test_the_largest_image_has_a_line_where_it_is_known() -> None:
+    known: dict[str, Any] = {"image": [32, 64], "max_pixels": 20_000, "bytes_per_pixel": 42_000}
+    assert said(sample.forecast(**known))[1].strip() == "images up to ~ 100 × 200 at batch 64 · 41.0 KiB a pixel"
+    seen = sample.forecast(**known, largest_image=[48, 80], largest_image_bytes=10 << 20)
+    wide = texts([row for _, row in forecast.lines(seen, 64, 110, View())])
+    assert wide[1].endswith(" · largest seen 48 × 80: ~ 10.0 MiB")
+    assert len(said(sample.forecast(image=[32, 64]))) == 1
+
+
 def test_under_gradient_accumulation_a_batch_is_one_of_several() -> None:
     record = sample.forecast(points=TAUGHT, batches=4)
     first, second = said(record, 512)

@@ -217,6 +217,12 @@ def forecast(t: float = 2.6, step: int = 2, **changes: Any) -> ForecastRecord:
         "length": None,
         "max_length": None,
         "lengths": [],
+        "image": [],
+        "max_pixels": None,
+        "bytes_per_pixel": None,
+        "pixels": [],
+        "largest_image": [],
+        "largest_image_bytes": None,
     }
     return ForecastRecord(t=t, step=step, **(fields | changes))
 

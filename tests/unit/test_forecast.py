@@ -11,14 +11,15 @@ from memtop.model.forecast import TAUGHT, UNTAUGHT, Affine, Point, error_bytes, 
 MIB = 1 << 20
 
 
-def line(fixed: int, grows: int, phase: str = "backward") -> Affine:
-    return Affine(phase=phase, fixed_bytes=fixed, bytes_per_sample=grows)
+def line(fixed: int, grows: int, phase: str = "backward", pair: int = 0) -> Affine:
+    return Affine(phase=phase, fixed_bytes=fixed, bytes_per_sample=grows, bytes_per_pair=pair)
 
 
 MLP = [line(2_431_108, 3_144, "optimizer"), line(1_028_000, 14_128, "data")]
 """Two phases that change places, as the MNIST perceptron's do."""
 
-lines = st.lists(st.builds(line, st.integers(0, 1 << 40), st.integers(0, 1 << 30)), min_size=1, max_size=8)
+pairs = st.sampled_from((0, 0, 4, 1 << 20))
+lines = st.lists(st.builds(line, st.integers(0, 1 << 40), st.integers(0, 1 << 30), pair=pairs), min_size=1, max_size=8)
 
 
 def test_the_peak_is_the_highest_phase_and_moves_from_one_to_the_other() -> None:
@@ -35,6 +36,17 @@ def test_the_answer_is_the_cnns_of_the_oracles() -> None:
     assert max_batch(cnn, 512 * MIB) == (512 * MIB - 1_455_864) // 684_040 == 782
     assert max_batch(cnn, 512 * MIB, multiple_of=8) == 776
     assert max_batch(cnn, 512 * MIB, margin=0.05) == 745
+
+
+def test_pairs_of_samples_bend_the_line_and_its_tangent_says_what_one_more_costs() -> None:
+    bent = line(100, 10, pair=2)
+    assert [bent.at(batch) for batch in (0, 1, 10)] == [100, 112, 400]
+    assert max_batch([bent], 400) == 10
+    assert max_batch([bent], 399) == 9
+    assert max_batch([bent], 99) == 0
+    fixed, each = bent.tangent(10)
+    assert (fixed + 10 * each, fixed + 11 * each) == (bent.at(10), bent.at(11))
+    assert line(100, 10).tangent(7) == (100, 10)
 
 
 def test_what_does_not_fit_or_does_not_grow() -> None:

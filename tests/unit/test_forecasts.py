@@ -72,6 +72,15 @@ def test_the_largest_batch_leaves_room_for_others_the_runtime_and_the_error() ->
     assert "not measured yet" in made.basis
 
 
+def test_pairs_of_samples_come_into_the_answer() -> None:
+    made = heard(started(), scaling(phases=[wire_phase("backward", [1_000_000, 10_000, 50])]), device())
+    most = made.max_batch_size
+    assert most is not None
+    assert peak_at(made.phases, most) * (1 + UNTAUGHT) <= GIB < peak_at(made.phases, most + 1) * (1 + UNTAUGHT)
+    assert made.bytes_per_sample == 10_000 + 50 * (2 * most + 1), "what one more would add"
+    assert made.fixed_bytes + most * made.bytes_per_sample == peak_at(made.phases, most)
+
+
 def test_without_a_reading_of_the_device_there_is_no_limit_and_no_answer() -> None:
     made = heard(started(), scaling(), None)
     assert (made.limit_bytes, made.max_batch_size, made.error_bytes) == (None, None, None)
@@ -239,6 +248,46 @@ def test_what_is_missing_for_a_length_is_known_for_the_batch_that_was_looked_at(
     assert known.missing("cpu", 64, 1_000) == 16_000_000 - 10_000_000
     assert known.missing("cpu", 32, 1_000) is None
     assert known.missing("cuda:0", 64, 1_000) is None
+
+
+def pictures(side: int, **changes: Any) -> Any:
+    """A look at images: 1,000,000 bytes and 600 more a pixel, all samples together."""
+    from memtop.protocol.deep import Curves
+
+    curves = [Curves(phase="backward", curves=[[1_000_000, 600 * side * side, 0]])]
+    fields: dict[str, Any] = {"peak": 1_000_000 + 600 * side * side, "sample_shape": [3, side, side]}
+    return scaling(**(fields | {"image": [side, side], "pixels": curves, "pixels_error": 0.0} | changes))
+
+
+def test_the_largest_image_is_within_the_limit_and_both_errors() -> None:
+    made = heard(started(), pictures(32, pixels_error=0.03), device())
+    most = made.max_pixels
+    assert most is not None
+    assert peak_of_length(made.pixels, most) * (1 + UNTAUGHT + 0.03) <= GIB
+    assert peak_of_length(made.pixels, most + 1) * (1 + UNTAUGHT + 0.03) > GIB
+    assert (made.image, made.bytes_per_pixel) == ([32, 32], 600)
+    assert "other images from those of 32×32, error ± 5.0 % (3.0 % of it for sides that are rounded)" in made.basis
+    plain = heard(started(), pictures(32), device()).max_pixels
+    assert plain is not None
+    assert plain > most
+
+
+def test_the_largest_image_seen_is_forecast() -> None:
+    known = started()
+    assert heard(known, pictures(32), device()).largest_image == []
+    known.saw([InputTensor(shape=[64, 3, 48, 40], dtype="float32", bytes=1)])
+    (made,) = known.sampled(4.0, lambda _: device())
+    assert (made.largest_image, made.largest_image_bytes) == ([48, 40], 1_000_000 + 600 * 48 * 40)
+    assert known.missing_image("cpu", 64, 48 * 40) == 1_000_000 + 600 * 48 * 40 - GIB
+    assert known.missing_image("cpu", 32, 48 * 40) is None
+
+
+def test_where_image_sizes_are_not_known_the_record_says_why() -> None:
+    told = pictures(32, pixels=[], pixels_error=None, pixels_unknown="a layer takes all places as features")
+    made = heard(started(), told, device())
+    assert (made.image, made.max_pixels, made.pixels, made.bytes_per_pixel) == ([32, 32], None, [], None)
+    assert "other images than 32×32: not known, a layer" in made.basis
+    assert "\x1b" not in made.basis
 
 
 def replace_time(message: Any, seconds: int) -> Any:

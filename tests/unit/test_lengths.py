@@ -43,6 +43,20 @@ class Fronted(Scores):
         return super().forward(torch.cat([torch.zeros(len(x), 1, dtype=torch.long), x], 1))
 
 
+class Decayed(nn.Module):
+    """Each position has the others by how far they are: distances of all to all, made of positions alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(50, 8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        where = torch.arange(x.shape[1])
+        near = (where[:, None] - where[None, :]).abs().neg().exp()
+        y = near @ self.words(x).transpose(0, 1).flatten(1)
+        return self.head(y.unflatten(1, (len(x), 8)).mean(0))
+
+
 class Words(nn.Module):
     """No attention: positions meet in the mean alone."""
 
@@ -128,6 +142,14 @@ def test_a_look_forecasts_the_peak_at_other_lengths(build: Callable[[], nn.Modul
     for times in (2, 4):
         truth = looked(build, tokens(length * times)).one("scaling")["peak"]
         assert peak(found, length * times) == pytest.approx(truth, rel=0.01)
+
+
+def test_distances_of_all_positions_to_all_grow_with_the_square() -> None:
+    found = looked(Decayed, tokens(64)).one("scaling")
+    assert squares(found) >= 2 * 8, "two of them of whole numbers at a time"
+    for times in (2, 4):
+        truth = looked(Decayed, tokens(64 * times)).one("scaling")["peak"]
+        assert peak(found, 64 * times) == pytest.approx(truth, rel=0.01)
 
 
 def test_scores_alone_grow_with_the_square() -> None:

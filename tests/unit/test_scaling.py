@@ -129,7 +129,8 @@ def look(name: str, batch: int) -> dict[str, Any]:
 
 
 def peak(found: dict[str, Any], batch: int) -> int:
-    return max(fixed + grows * batch for phase in found["phases"] for fixed, grows in phase["lines"])
+    lines = [line for phase in found["phases"] for line in phase["lines"]]
+    return max(sum(each * batch**power for power, each in enumerate(line)) for line in lines)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -143,6 +144,53 @@ def test_a_look_forecasts_the_peak_at_other_batches(name: str, batch: int) -> No
         truth = look(name, batch * times)["peak"]
         most = 1.09 if name == "recurrent" else 1.01  # oneDNN pads its workspace, the more so the smaller it is.
         assert 0.99 * truth <= peak(found, batch * times) <= most * truth
+
+
+def contrasted(x: Tensor) -> Tensor:
+    """Each against each other, a product that keeps both batches."""
+    x = functional.normalize(x, dim=1)
+    return functional.cross_entropy(x @ x.roll(1, 0).T, torch.arange(len(x)))
+
+
+def apart(x: Tensor) -> Tensor:
+    """Distances of all to all, without those to themselves."""
+    found = (x[:, None] - x[None]).square().sum(-1)
+    return found[~torch.eye(len(x), dtype=torch.bool)].sqrt().mean()
+
+
+def twice(x: Tensor) -> Tensor:
+    """Each against those of the batch and as many more."""
+    return functional.cross_entropy(x @ torch.cat([x, 2 * x]).T, torch.arange(len(x)))
+
+
+@pytest.mark.parametrize("loss", [contrasted, apart, twice])
+@pytest.mark.parametrize("batch", [16, 24, 64])
+def test_comparisons_of_all_samples_with_all_grow_with_the_square(loss: Callable[[Tensor], Tensor], batch: int) -> None:
+    """Widths of 16 and 64 equal the batch size by chance."""
+
+    def look(size: int) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
+        optimizer = torch.optim.Adam(model.parameters())
+        driver = Driver(optimizer, modules=modules_of(model))
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss(model(driver.took(torch.randn(size, 64)))).backward()
+            optimizer.step()
+
+        step()
+        return driver.look(step).one("scaling")
+
+    found = look(batch)
+    assert peak(found, batch) == found["peak"], "exact where it was watched"
+    for times in (2, 8):
+        assert peak(found, batch * times) == pytest.approx(look(batch * times)["peak"], rel=0.01)
+
+
+def test_where_nothing_is_compared_with_all_nothing_grows_with_the_square() -> None:
+    for name in SHAPES:
+        assert {len(line) for phase in look(name, 16)["phases"] for line in phase["lines"]} == {2}
 
 
 def test_without_a_loader_the_largest_input_says_the_batch() -> None:

@@ -77,3 +77,19 @@ def test_leaks_that_are_certain_foretell_when_memory_is_full_though_no_category_
     far = Trend()
     assert far.add(Seen(step=130, held=100, inputs=10, free=10**6), "8×128", leaking=3) is None
     assert far.add(Seen(step=140, held=100, inputs=10, free=10**6), "8×128") is None
+
+
+def test_the_largest_images_are_named_by_their_sides() -> None:
+    def seen(step: int, side: int) -> Seen:
+        size = 12 * side * side
+        return Seen(step=step, held=size, inputs=size, free=10**9, length=side * side, image=(side, side))
+
+    def missing(pixels: int) -> int:
+        return 5_000_000 if pixels >= 96 * 96 else -1
+
+    trend = Trend()
+    assert trend.add(seen(1, 64), "8×3×64×64", missing) is None
+    warning = trend.add(seen(2, 96), "8×3×96×96", missing)
+    assert warning is not None
+    assert warning.text == "one more batch of images of 96 × 96 will not fit: ~4.77 MiB would be missing"
+    assert "make them smaller" in warning.remedy

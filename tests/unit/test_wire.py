@@ -53,6 +53,10 @@ BUILT: dict[str, dict[str, Any]] = {
             "length_unknown": None,
             "limits": [{"name": "RLIMIT_AS", "bytes": 1 << 30, "beside": 700 << 20}],
             "blocks": [[8_388_608, 33_554_432]],
+            "image": [32, 32],
+            "pixels": [{"phase": "backward", "curves": [[1_455_864, 43_778_560, 0]]}],
+            "pixels_error": 0.01,
+            "pixels_unknown": None,
         }
     ),
     "batch": wire.batch({"step": 2, "tensors": [], "picture": None}),

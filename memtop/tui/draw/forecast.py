@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import isqrt, log
 
 from rich.segment import Segment
 
@@ -52,6 +52,10 @@ def lines(record: ForecastRecord, batch: int | None, width: int, view: View) -> 
     found = [("fits", [Segment(_("forecast "), palette["dim"]), *first])]
     if record.max_length is not None:
         found.append(("length", [Segment("         ", palette["dim"]), *_length(record, palette)]))
+    if record.max_pixels is not None:
+        found.append(
+            ("image", [Segment("         ", palette["dim"]), *join(_image(record, view), width - 9, separator)])
+        )
     if (beside := _beside(record, batch, view)) is not None:
         found.append(("beside", [Segment("         ", palette["dim"]), *join(beside, width - 9, separator)]))
     return found
@@ -64,6 +68,31 @@ def _length(record: ForecastRecord, palette: Palette) -> Row:
         Segment(units.number(record.max_length), palette["strong"]),
         Segment(_(" at batch {batch:,}").format(batch=record.batch_size), palette["dim"]),
     ]
+
+
+def _image(record: ForecastRecord, view: View) -> list[Row]:
+    """`images up to ~ 181 × 181 at batch 64`, what a pixel takes, and the largest one seen."""
+    palette, (height, width) = view.palette, record.image
+    rows = isqrt((record.max_pixels or 0) * height // width)
+    columns = rows * width // height
+    parts = [
+        [
+            Segment(_("images up to ~ "), palette["dim"]),
+            Segment(f"{units.number(rows)} × {units.number(columns)}", palette["strong"]),
+            Segment(_(" at batch {batch:,}").format(batch=record.batch_size), palette["dim"]),
+        ]
+    ]
+    if record.bytes_per_pixel is not None:
+        each = units.size(record.bytes_per_pixel, view.unit)
+        parts.append([Segment(each, palette["text"]), Segment(_(" a pixel"), palette["dim"])])
+    if record.largest_image_bytes is not None and len(record.largest_image) == 2:
+        words = _("largest seen {height} × {width}: ~ {size}").format(
+            height=record.largest_image[0],
+            width=record.largest_image[1],
+            size=units.size(record.largest_image_bytes, view.unit),
+        )
+        parts.append([Segment(words, palette["text"])])
+    return parts
 
 
 def _beside(record: ForecastRecord, batch: int | None, view: View) -> list[Row] | None:
