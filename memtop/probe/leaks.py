@@ -92,7 +92,7 @@ class Leaks:
         look = _Look(found.step, sum(found.look.births[number].bytes for number in found.look.batch))
         known = found.look.places.known
         followed = 0
-        for number, birth in enumerate(found.look.births):
+        for number, birth in enumerate(_storages(found)):
             storage = None if birth.phase == HELD or birth.operator is None else found.look.refs[number]()
             rank = found.ranks[number]
             if storage is None or birth.line < 0 or rank in _OWNED or followed >= _MOST_KEPT:
@@ -287,7 +287,7 @@ def _attributes(owner: Any) -> dict[str, Any]:
 def _replaced(found: Found) -> set[Place]:
     """Lines that put a tensor together that outlives the step, or made one which is like one of before the step that
     has gone, and longer in one dimension."""
-    births, refs = found.look.births, found.look.refs
+    births, refs = _storages(found), found.look.refs
     gone = {
         (birth.dtype, tuple(birth.shape))
         for number, birth in enumerate(births)
@@ -302,6 +302,11 @@ def _replaced(found: Found) -> set[Place]:
         if joined or any(dtype == birth.dtype and _longer(shape, before) for dtype, before in gone):
             lines.add(found.look.places.known[birth.line])
     return lines
+
+
+def _storages(found: Found) -> list[Any]:
+    """The births of storages. Behind them are CUDA's blocks that no storage was seen for: nothing refers to those."""
+    return found.look.births[: len(found.look.refs)]
 
 
 def _longer(shape: tuple[int, ...], before: tuple[int, ...]) -> bool:

@@ -94,10 +94,12 @@ def _compile(compiler: str, libraries: list[Path], folder: Path) -> None:
 
 
 def _imported(libraries: list[Path]) -> list[str]:
-    """The names of CUDA's functions that torch's libraries look for, and those of the driver that it asks for by name."""
+    """The functions of CUDA that torch's libraries look for, and those of the driver that it asks for by name."""
     found = set()
     for library in libraries:
-        told = subprocess.run(["nm", "-D", "--undefined-only", str(library)], capture_output=True, text=True, check=True)
+        told = subprocess.run(
+            ["nm", "-D", "--undefined-only", str(library)], capture_output=True, text=True, check=True
+        )
         found |= {line.split()[-1].partition("@")[0] for line in told.stdout.splitlines()}
     asked = next(library for library in libraries if library.name == "libc10_cuda.so").read_bytes()
     found |= {name.decode() for name in re.findall(rb"\0(cu[A-Z][A-Za-z0-9_]{3,})(?=\0)", asked)}
@@ -145,9 +147,7 @@ def create(folder: Path, memory: int = 8 * 2**30, capability: str = "9.0", conte
     ledger = folder / "ledger"
     ledger.touch()
     library = build() / LIBRARY
-    return FakeCuda(
-        library=library, nvml=fake, ledger=ledger, memory=memory, capability=capability, context=context
-    )
+    return FakeCuda(library=library, nvml=fake, ledger=ledger, memory=memory, capability=capability, context=context)
 
 
 def main() -> None:

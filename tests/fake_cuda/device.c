@@ -125,7 +125,7 @@ char *place(size_t size, int kind) {
     for (; *where; where = &(*where)->next) {
         Range *one = *where;
         if (one->at < arena || one->at >= arena + arena_size) continue;
-        if (at + size <= one->at) break;
+        if (at + size <= one->at && kind != RESERVED) break; /* reserved ranges lie behind all that is there */
         at = one->at + (one->size + GRAIN - 1) / GRAIN * GRAIN;
     }
     if (at + size <= arena + arena_size) insert(where, at, size, kind);
