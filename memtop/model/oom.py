@@ -46,6 +46,9 @@ class Facts:
     peak_per_sample: int | None = None
     """Bytes a sample at the peak of the newest step that was watched whole: all but what the model and its optimizer
     hold."""
+    others: int | None = None
+    """What other processes hold and could free, where that is less than `other_processes`, which on a GPU holds the
+    driver's own reserve, too."""
     scaling: int = 0
     """Bytes held at that instant that a smaller batch would have held less of."""
     activations: int | None = None
@@ -164,7 +167,7 @@ def _one_piece(facts: Facts, short: int) -> Remedy | None:
 
 
 def _others(facts: Facts, short: int) -> Remedy | None:
-    others = facts.bytes.get("other_processes")
+    others = facts.bytes.get("other_processes") if facts.others is None else facts.others
     if not others or facts.limit is not None:
         return None
     return _remedy(f"free what other processes hold on {facts.device}", others, short, estimate=False)

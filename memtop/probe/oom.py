@@ -97,8 +97,10 @@ class Ooms:
 
     def _observed(self, device: int, wanted: int, total: int, free: int) -> None:
         """CUDA's allocator gives up. Called before the exception, outside of its lock, on whichever thread asked."""
-        free_now = _allowed(device, total, free)
-        facts = {"device": f"cuda:{device}", "asked": wanted, "device_free": free_now} | _fragments(device, wanted)
+        share = _share(device)
+        free_now = free if share is None else max(0, min(free, share["bytes"] - share["used"]))
+        facts = {"device": f"cuda:{device}", "asked": wanted, "device_free": free_now}
+        facts |= {"limit": share if free_now < free else None} | _fragments(device, wanted)
         self._tell("CUDA out of memory", _on_stack, fatal=False, facts=facts)
 
     def _tell(self, text: str, where: Callable[[Places], Any], fatal: bool, facts: Any = None) -> None:
@@ -257,15 +259,15 @@ def _address_space() -> dict[str, Any] | None:
     return {"name": "RLIMIT_AS", "bytes": soft, "used": pages * resource.getpagesize()}
 
 
-def _allowed(device: int, total: int, free: int) -> int:
-    """Bytes of the device that torch could still have taken: what the driver calls free, or less where a person has
-    set a share (`set_per_process_memory_fraction`)."""
+def _share(device: int) -> dict[str, Any] | None:
+    """The share of the device that a person has let torch have (`set_per_process_memory_fraction`), and what it has:
+    bytes. `None` where torch can't say."""
     fraction = getattr(torch.cuda, "get_per_process_memory_fraction", None)
     counted = allocator.counters(f"cuda:{device}")
     if fraction is None or counted is None:
-        return free
+        return None
     whole = torch.cuda.get_device_properties(device).total_memory
-    return max(0, min(free, int(fraction(device) * whole) - counted["reserved"]))
+    return {"name": "memory fraction", "bytes": int(fraction(device) * whole), "used": counted["reserved"]}
 
 
 def _fragments(device: int, wanted: int) -> dict[str, Any]:

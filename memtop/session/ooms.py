@@ -27,6 +27,8 @@ class Before:
     moments: Mapping[str, MemoryRecord]
     """Of the failing device."""
     batch: int | None
+    sample: DeviceRecord | None = None
+    """The newest reading of that device."""
     lines: Sequence[Affine] = ()
     """The forecast for that device: bytes as functions of the batch size."""
 
@@ -147,12 +149,20 @@ def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
         cached=told.cached,
         batch=failed,
         per_sample=per_sample,
+        others=_others(before.sample),
         peak_per_sample=_peak_per_sample(told, before, failed),
         scaling=sum(told.bytes.get(name) or 0 for name in ("inputs", "activations", "temporaries", "other_tensors")),
         activations=activations,
         leaves=told.leaves,
         optimizers=[one_line(name, 60) for name in told.optimizers],
     )
+
+
+def _others(sample: DeviceRecord | None) -> int | None:
+    """What other processes could free of a GPU: what NVML says of each, 0 where it names none. `None` for a host."""
+    if sample is None or sample.device == "cpu":
+        return None
+    return sum(one.bytes or 0 for one in sample.processes or () if not one.ours)
 
 
 def _scaled(told: Oom, before: Before, failed: int | None) -> tuple[int | None, int | None]:

@@ -160,6 +160,7 @@ class Troubles:
             Before(
                 moments=good,
                 batch=None if step is None else step.batch_size,
+                sample=self._state.devices.get(device),
                 lines=() if forecast is None else forecast.phases,
             ),
         )

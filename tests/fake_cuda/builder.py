@@ -149,16 +149,3 @@ def create(folder: Path, memory: int = 8 * 2**30, capability: str = "9.0", conte
     library = build() / LIBRARY
     return FakeCuda(library=library, nvml=fake, ledger=ledger, memory=memory, capability=capability, context=context)
 
-
-def main() -> None:
-    """`python -m tests.fake_cuda.builder COMMAND...`: run a command over the stand-in."""
-    import sys
-
-    fake = create(
-        Path(tempfile.mkdtemp(prefix="fake-cuda-")), memory=int(os.environ.get("FAKE_CUDA_MEMORY_MIB", "8192")) * MIB
-    )
-    os.execvpe(sys.argv[1], sys.argv[1:], fake.env())
-
-
-if __name__ == "__main__":
-    main()
