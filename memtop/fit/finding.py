@@ -12,6 +12,10 @@ from memtop.model.search import Search, Tried
 HOST_MARGIN = 0.1
 """Where the limit is the machine's own RAM: this share of a batch's peak stays free, and no larger one is run."""
 
+NEAR = 0.01
+"""On CUDA a batch does not fit where its reserve does not, in pieces, and no peak says so: the search may end where the
+next that was tried is larger by so much."""
+
 
 class FitError(Exception):
     """No answer can be found: one line, and what to do."""
@@ -83,8 +87,11 @@ def _take(finding: Finding, trial: Trial) -> None:
             search.margin = max(search.margin, HOST_MARGIN)
     ran = trial.outcome == "ran" and trial.peak_bytes is not None
     fits = ran and search.fits(trial.peak_bytes or 0)
+    if trial.reserved_bytes is not None:
+        search.near = NEAR
     finding.trials.append(trial)
-    search.add(Tried(batch_size=trial.batch_size, fits=fits, peak_bytes=trial.peak_bytes, lines=trial.lines))
+    peak = trial.peak_bytes if trial.outcome == "ran" else None
+    search.add(Tried(batch_size=trial.batch_size, fits=fits, peak_bytes=peak, lines=trial.lines))
 
 
 def _is_too_near(finding: Finding, batch: int) -> bool:

@@ -61,7 +61,10 @@ def _rests(finding: Finding, best: Trial) -> str:
     if finding.search.proved and over is not None:
         took = "ran out of memory" if over.outcome == "oom" else f"takes {units.size(over.peak_bytes, 'B')}"
         return f"{words}; {over.batch_size:,} {took}"
-    return f"{words}; larger ones were not tried" if over is None else f"{words}; {over.batch_size:,} does not fit"
+    if over is None:
+        return f"{words}; larger ones were not tried"
+    took = "ran out of memory" if over.outcome == "oom" else "does not fit"
+    return f"{words}; {over.batch_size:,} {took}, what lies between was not tried"
 
 
 def _beside(best: Trial) -> list[str]:

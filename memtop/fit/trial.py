@@ -18,6 +18,8 @@ from memtop.session import Options, Session
 Outcome = Literal["ran", "oom", "failed", "stopped"]
 _POLL = 0.1
 """Seconds between looks at a trial."""
+_CAP = "MEMTOP_CUDA_CAP"
+"""In the target's environment: `probe/cap.py` reads it."""
 _LAST_LINES = 20
 """How much of a failed trial's output is kept."""
 
@@ -45,6 +47,12 @@ class Plan:
         own = {} if batch is None else {"batch_size": batch}
         settings = manifests.resolve(manifest, {**options.settings, **own, "steps": self.steps})
         return replace(options, settings=settings)
+
+
+def capped(plan: Plan, limit: int) -> Plan:
+    """The same, but that torch may reserve no more than `limit` bytes of a CUDA device; the CPU knows no such cap."""
+    environment = {**plan.options.environment, _CAP: str(limit)}
+    return replace(plan, options=replace(plan.options, environment=environment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

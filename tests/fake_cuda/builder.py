@@ -148,4 +148,3 @@ def create(folder: Path, memory: int = 8 * 2**30, capability: str = "9.0", conte
     ledger.touch()
     library = build() / LIBRARY
     return FakeCuda(library=library, nvml=fake, ledger=ledger, memory=memory, capability=capability, context=context)
-
