@@ -161,6 +161,7 @@ class Ooms:
         likely = [] if self._inputs.is_current else _batch(living, self._inputs)
         ledger = self._tracker.held()
         ledger.claim("inputs", likely)
+        ledger.claim("inputs", _copies(living, self._now(likely)))
         roots = [one for one in living if one.grad_fn is not None]
         ledger.claim("activations", [*graph.saved(roots, notes), *roots])
         ledger.claim("other_tensors", living)
@@ -226,6 +227,13 @@ def _batch(living: list[Any], inputs: Inputs) -> list[Any]:
         if like:
             found.append(max(like, key=lambda one: (tuple(one.shape) == shape, one.numel())))
     return found
+
+
+def _copies(living: list[Any], now: list[Any]) -> list[Any]:
+    """The copies on a device of the batch that is under way, by shape and dtype: no part of a graph."""
+    shapes = {(tuple(shape), dtype) for shape, dtype in now if shape}
+    plain = [one for one in living if type(one) is torch.Tensor and one.device.type != "cpu" and not one.requires_grad]
+    return [one for one in plain if (tuple(one.shape), str(one.dtype)[6:]) in shapes]
 
 
 def _of_datasets() -> set[int]:

@@ -1,4 +1,4 @@
-"""A deep look on a real GPU, beside torch's own counters for the same step with nobody watching.
+"""A deep look on a GPU, beside torch's own counters for the same step with nobody watching.
 
 With `MEMTOP_RECORD` set the allocator's record is written to `tests/data/`, where `test_deep_cuda.py` plays it again
 without a device.
@@ -17,6 +17,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from memtop.probe.cuda_history import UNSEEN  # noqa: E402
+from tests.gpu.device import computes  # noqa: E402
 from tests.unit.deep_driver import Driver, Seen, modules_of  # noqa: E402
 from tests.unit.recorded_trace import DATA, captured, save  # noqa: E402
 
@@ -114,6 +115,7 @@ def test_the_programs_own_history_is_left_alone() -> None:
     assert f"{UNSEEN}: the program's own memory history is on" in seen.memory("peak")["notes"]
 
 
+@computes
 def test_the_loss_is_bit_for_bit_that_of_a_run_that_nobody_watched() -> None:
     torch.backends.cudnn.deterministic = True
     try:
