@@ -4,12 +4,16 @@
 runs: its own peak is within the limit, that of the next batch is above it (`over`; the same two batches are run once
 more, by themselves). Doubling and bisecting knows of each trial only whether it fits; its trials are counted by playing
 the search on the functions that the answer's deep look measured. On the CPU.
+
+`--device cuda`: the limit is a cap on torch's reserve, and what does not fit runs out of memory. The answer's neighbour
+from above is that which was tried; how far it is away is what may have been given away.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,11 +31,12 @@ CASES = {
     "transformer": "256MiB",
     "iris": "1MiB",
 }
+ON_CUDA = {"mlp-cifar": "256MiB", "cnn": "2GiB", "deep-stack": "256MiB", "transformer": "2GiB"}
 
 
-def fit(name: str, limit: str, steps: int) -> dict[str, Any]:
+def fit(name: str, limit: str, steps: int, device: str = "cpu") -> dict[str, Any]:
     """What `memtop fit` says."""
-    what = ["--scenario", name, "--device", "cpu", "--memory", limit, "--steps", str(steps), "--json"]
+    what = ["--scenario", name, "--device", device, "--memory", limit, "--steps", str(steps), "--json"]
     done = subprocess.run([sys.executable, "-m", "memtop", "fit", *what], capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
@@ -59,6 +64,25 @@ def peak(name: str, batch: int) -> int:
     return max(int(one["allocated"]) for one in told if one["kind"] == "memory" and one["moment"] == "peak")
 
 
+def on_cuda(cases: dict[str, str], steps: int) -> None:
+    """The table of a GPU, or of torch's allocator over a stand-in for the CUDA runtime."""
+    if os.environ.get("FAKE_CUDA_LEDGER"):
+        print(
+            "torch's own CUDA allocator over a stand-in for the runtime, no GPU: OOMs are its own, speeds mean nothing"
+        )
+    print("    scenario       limit    largest    tensors   reserved  runs out at   away  trials  seconds")
+    for name, asked in cases.items():
+        began = time.perf_counter()
+        found = fit(name, asked, steps, "cuda")
+        took, limit, best = time.perf_counter() - began, parse_size(asked), found["batch_size"]
+        trial = next(one for one in found["trials"] if one["batch_size"] == best)
+        over = None if found["next"] is None else found["next"]["batch_size"]
+        away = "-" if over is None else f"{(over - best) / over:.1%}"
+        shares = [f"{one / limit:9.1%}" for one in (found["peak_bytes"], trial["reserved_bytes"])]
+        counts = f"{over or 0:11,}  {away:>5}  {len(found['trials']):6}  {took:7.1f}"
+        print(f"{name:>12}  {size(limit):>10}  {best:9,}  {'  '.join(shares)}  {counts}", flush=True)
+
+
 def plain(lines: tuple[Affine, ...], limit: int) -> int:
     """How many trials doubling and bisecting takes where a batch has this peak."""
     search, count = Search(limit), 0
@@ -73,12 +97,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="SCENARIO=LIMIT", help=f"of {', '.join(CASES)}; all")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
-    cases = dict(case.partition("=")[::2] for case in given.cases) or CASES
+    cases = dict(case.partition("=")[::2] for case in given.cases)
+    if given.device == "cuda":
+        return on_cuda({name: limit or ON_CUDA[name] for name, limit in (cases or ON_CUDA).items()}, given.steps)
     head = ("scenario", "limit", "largest", "of limit", "next: over", "trials", "plain", "seconds")
     widths = (12, 10, 9, 9, 10, 6, 6, 8)
     print("  ".join(f"{word:>{width}}" for word, width in zip(head, widths, strict=True)))
-    for name, asked in cases.items():
+    for name, asked in (cases or CASES).items():
         limit = parse_size(asked or CASES[name])
         began = time.perf_counter()
         found = fit(name, asked or CASES[name], given.steps)
@@ -99,6 +126,7 @@ def main() -> None:
             f"{took:.1f}",
         )
         print("  ".join(f"{word:>{width}}" for word, width in zip(row, widths, strict=True)), flush=True)
+    return None
 
 
 if __name__ == "__main__":

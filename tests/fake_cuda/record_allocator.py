@@ -22,7 +22,8 @@ from typing import Any
 from tests.fake_cuda.builder import create
 
 MIB = 2**20
-FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "allocator"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "allocator"
+FOLDER = Path(os.environ.get("MEMTOP_RECORD_ALLOCATOR", FIXTURES))
 COUNTERS = ("requested", "allocated", "active", "reserved", "split", "segments", "taken", "retries", "ooms")
 """`split`: `inactive_split_bytes`; `segments`: their number now; `taken`: calls of the driver for memory so far."""
 Call = int
