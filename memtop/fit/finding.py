@@ -12,7 +12,7 @@ from memtop.model.search import Search, Tried
 HOST_MARGIN = 0.1
 """Where the limit is the machine's own RAM: this share of a batch's peak stays free, and no larger one is run."""
 
-NEAR = 0.01
+NEAR = 0.02
 """On CUDA a batch does not fit where its reserve does not, in pieces, and no peak says so: the search may end where the
 next that was tried is larger by so much."""
 

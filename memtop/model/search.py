@@ -128,9 +128,9 @@ class Search:
         return low.batch_size + room * (high.batch_size - low.batch_size) // rise
 
     def _away(self, high: Tried) -> int:
-        """How far below what ran out of memory to look: near, and twice as far each time."""
+        """How far below what ran out of memory to look: a little more than near, and twice as far each time."""
         over = sum(not one.fits and one.peak_bytes is None for one in self.tried.values())
-        return max(self._step, int(self.near * high.batch_size) << max(0, over - 1))
+        return max(self._step, int(1.5 * self.near * high.batch_size) << max(0, over - 1))
 
     def _forecast(self, trial: Tried) -> int | None:
         """The largest batch by the functions found there, moved so that they agree with the peak measured there."""

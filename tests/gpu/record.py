@@ -1,9 +1,9 @@
 """Everything that a GPU can tell, in one go of under eight minutes: for a session that has one.
 
 `python tests/gpu/record.py OUT [--seconds 460]` runs the tests marked `gpu`, records answers of torch's allocator and
-histories of steps as fixtures, and runs the benchmarks of plans and of `memtop fit` on the device. OUT then holds a log
-of each with its status, and `allocator/` and `history/`, which can stand in `tests/fixtures/`. What there is no time for
-is left out and said so.
+histories of steps, and runs the benchmarks of plans and of `memtop fit` on the device. OUT then holds a log of each
+with its status, and `allocator/` and `history/`, which can stand in `tests/fixtures/`. What there is no time for is
+left out, and said so.
 """
 
 from __future__ import annotations
