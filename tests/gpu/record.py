@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,20 @@ def steps(out: Path) -> list[tuple[str, list[str], dict[str, str], int]]:
     ]
 
 
+def ran(path: Path, command: list[str], env: dict[str, str], seconds: float) -> str:
+    """Run one into its log; how it ended. What it has started ends with it."""
+    with path.open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+        try:
+            status = str(process.wait(seconds))
+        except subprocess.TimeoutExpired:
+            status = f"stopped after {seconds:.0f} s"
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+        log.write(f"status: {status}\n")
+    return status
+
+
 def main() -> int:
     """Run them. The status is 1 where a test failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,15 +68,7 @@ def main() -> int:
             print(f"{name}: left out, no time", flush=True)
             continue
         began = time.monotonic()
-        with (given.out / f"{name}.txt").open("w") as log:
-            try:
-                env = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-                status = str(
-                    subprocess.run(command, cwd=ROOT, env=env, stdout=log, stderr=log, timeout=left).returncode
-                )
-            except subprocess.TimeoutExpired:
-                status = f"stopped after {left:.0f} s"
-            log.write(f"status: {status}\n")
+        status = ran(given.out / f"{name}.txt", command, {**os.environ, "PYTHONPATH": str(ROOT), **more}, left)
         worst = max(worst, int(name.startswith("tests") and status not in ("0", "5")))
         print(f"{name}: status {status}, {time.monotonic() - began:.0f} s", flush=True)
     return worst
