@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 from types import FrameType
 from typing import Any, Final, Literal, TextIO
+
+from msgspec.structs import replace
 
 from memtop.launcher.relay import Relay
 from memtop.model import summary, tracked_text

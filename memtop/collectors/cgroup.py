@@ -9,8 +9,9 @@ is taken off the path, and where nothing fits the mount point itself is our grou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.collectors.files import Files, integer
 
@@ -18,8 +19,7 @@ _NO_LIMIT: Final = 1 << 60
 """cgroup v1 has no word for "no limit": it writes the largest page-aligned 63-bit number, which depends on the page."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CgroupMemory:
+class CgroupMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What a memory limit leaves. Bytes."""
 
     limit: int
@@ -30,8 +30,7 @@ class CgroupMemory:
     """What may still be allocated: the least, over all limited groups, of limit minus usage plus reclaimable cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(msgspec.Struct, frozen=True):
     """One directory of a hierarchy."""
 
     path: str

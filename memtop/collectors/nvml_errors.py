@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from memtop.model.text import harmless
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unavailable:
+class Unavailable(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no NVML at all, in a line fit for a screen."""
 
     reason: str
     remedy: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """What an NVML error means to a person."""
 
     reason: str
@@ -93,13 +92,12 @@ def fault_of(library: Any, error: Exception) -> Fault:
     return _UNREADABLE
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(msgspec.Struct):
     """What one device's calls have come to."""
 
-    never: dict[tuple[Any, ...], Fault] = field(default_factory=dict)
-    said: set[tuple[str, str]] = field(default_factory=set)
-    fresh: dict[str, list[str]] = field(default_factory=dict)
+    never: dict[tuple[Any, ...], Fault] = msgspec.field(default_factory=dict)
+    said: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    fresh: dict[str, list[str]] = msgspec.field(default_factory=dict)
     gone: Fault | None = None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from memtop.collectors.nvml_devices import Gpu
 from memtop.collectors.nvml_errors import NOT_SAID, SENTINELS, Calls
@@ -12,8 +13,7 @@ _VERSION_2: Final = 0x02000028
 """`nvmlMemory_v2`: the structure's size and its version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """A device's memory at one instant, bytes. With the second version of the call total = used + free + reserved."""
 
     total: int | None

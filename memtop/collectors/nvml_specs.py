@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from memtop.collectors.nvml_devices import Gpu
 from memtop.collectors.nvml_errors import Calls
@@ -37,8 +38,7 @@ _SM, _MEMORY = 1, 2
 """`nvmlClockType_t`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asker:
+class _Asker(msgspec.Struct, frozen=True):
     calls: Calls
     gpu: Gpu
 

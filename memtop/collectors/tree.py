@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.collectors.files import Files, kilobytes
 
@@ -17,8 +18,7 @@ _REREAD: Final = 30.0
 """Seconds after which every parent is read again: a pid may have been given to another process between two walks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeMemory:
+class TreeMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of the living processes of a tree, bytes. Source: `/proc/PID/status`."""
 
     processes: int

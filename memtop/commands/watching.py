@@ -129,7 +129,7 @@ def show(mode: str, options: Options) -> int:
 
 def _session(options: Options) -> Shown:
     """A person's command outlives its screen, and so does what watches it."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     if not options.command:
         from memtop.session import Session

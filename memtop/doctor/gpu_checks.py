@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from memtop.doctor.bounded import Later
 from memtop.doctor.report import Finding, ok, warning
@@ -13,8 +13,7 @@ from memtop.model.specs import GpuSpec
 from memtop.model.text import harmless
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What NVML answered."""
 
     reason: str | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
+
+import msgspec
 
 from memtop.model.text import harmless
 
@@ -21,8 +22,7 @@ _STATUS: Final = 9
 _NAME: Final = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A check's answer."""
 
     status: Status
@@ -32,8 +32,7 @@ class Finding:
     """What to do about it, or `None` where nothing has to be done."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """A named check and its answer."""
 
     name: str
@@ -44,8 +43,7 @@ class Check:
     """How long the answer took."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All checks, in the order of reading."""
 
     checks: tuple[Check, ...]
@@ -57,7 +55,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values: `{"v": 1, "exit_code": 0, "checks": [...]}`, times in seconds."""
-        return {"v": VERSION, "exit_code": self.exit_code, "checks": [asdict(check) for check in self.checks]}
+        return {"v": VERSION, "exit_code": self.exit_code, "checks": msgspec.to_builtins(self.checks)}
 
     def as_text(self, width: int = 80, colour: bool = False) -> str:
         """Lines no wider than `width`; `colour` adds SGR colours to the words of the first column."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from memtop.fit.finding import HOST_MARGIN, FitError
 from memtop.fit.trial import Plan, Trial, watched
@@ -12,8 +13,7 @@ from memtop.model.snapshot import Snapshot
 from memtop.model.whatif_look import Told, missing, told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What was run, and what it says."""
 
     trial: Trial

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from memtop.fit.estimate import Estimate
 from memtop.model import units
@@ -52,7 +53,7 @@ def as_json(found: Estimate) -> dict[str, Any]:
         "limit": found.limit_is,
         "margin": told.margin,
         "lines": [_as_json(line, told.lines[0]) for line in told.lines],
-        "trial": {**asdict(trial), "words": [harmless(word, 400) for word in trial.words]},
+        "trial": {**msgspec.to_builtins(trial), "words": [harmless(word, 400) for word in trial.words]},
     }
 
 

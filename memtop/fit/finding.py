@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from memtop.fit.trial import Plan, Trial, run
 from memtop.model.search import Search, Tried
@@ -25,14 +26,13 @@ class FitError(Exception):
         self.message, self.remedy, self.output = message, remedy, output
 
 
-@dataclass(slots=True)
-class Finding:
+class Finding(msgspec.Struct):
     """What was tried, and the answer so far."""
 
     search: Search
     limit_is: str
     """What sets the limit, in words."""
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[Trial] = msgspec.field(default_factory=list)
 
     @property
     def best(self) -> Trial | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.fit.estimate import check
 from memtop.fit.finding import FitError
@@ -20,8 +22,7 @@ START = 8
 """The first batch, unless told otherwise; the second is half as large again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One batch size on the device. Bytes; estimates."""
 
     batch: int
@@ -34,8 +35,7 @@ class Row:
     high: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """What was run, and what it would take."""
 
     device: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from memtop.fit.finding import Finding
 from memtop.fit.trial import Trial
@@ -102,7 +103,7 @@ def as_json(finding: Finding) -> dict[str, Any]:
 
 def _trial(finding: Finding, trial: Trial) -> dict[str, Any]:
     return {
-        **asdict(trial),
+        **msgspec.to_builtins(trial),
         "fits": finding.search.tried[trial.batch_size].fits,
         "words": [harmless(w, 400) for w in trial.words],
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.launcher import manifests
 from memtop.model.forecast import Affine
@@ -24,8 +26,7 @@ _LAST_LINES = 20
 """How much of a failed trial's output is kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is tried: a scenario, or a command with the flag that takes a batch size."""
 
     options: Options
@@ -55,8 +56,7 @@ def capped(plan: Plan, limit: int) -> Plan:
     return replace(plan, options=replace(plan.options, environment=environment))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one."""
 
     batch_size: int
@@ -82,12 +82,11 @@ class Trial:
     """Of one that did not run: why, or the last that it printed."""
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """What the records of a trial say."""
 
-    peaks: list[MemoryRecord] = field(default_factory=list)
-    steps: list[StepRecord] = field(default_factory=list)
+    peaks: list[MemoryRecord] = msgspec.field(default_factory=list)
+    steps: list[StepRecord] = msgspec.field(default_factory=list)
     forecast: ForecastRecord | None = None
     oom: EventRecord | None = None
     reserved: int | None = None

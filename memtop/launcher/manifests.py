@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from memtop.launcher.settings import ManifestError, SettingSpec, checked, from_table, nearest
 from memtop.model.claims import Claim, Step, claim
@@ -26,8 +27,7 @@ else:
     import tomli as tomllib
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario: what it teaches, what can be set, what theory says."""
 
     name: str

@@ -13,9 +13,10 @@ import stat
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+import msgspec
 
 from memtop.launcher.target import LaunchError
 
@@ -26,8 +27,7 @@ _DARWIN_PEER: Final = (0, 1, 76)
 """macOS: SOL_LOCAL, LOCAL_PEERCRED, and the size of what it answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A socket in the folder."""
 
     kind: Kind

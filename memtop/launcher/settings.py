@@ -6,8 +6,9 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+import msgspec
 
 from memtop.model.records import Setting
 
@@ -26,8 +27,7 @@ class ManifestError(ValueError):
         self.remedy = remedy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingSpec:
+class SettingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One setting of a scenario, as its manifest offers it."""
 
     name: str

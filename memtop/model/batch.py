@@ -5,13 +5,12 @@ It is for the screen alone. A picture of somebody's data, or the words of a text
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from memtop.model.record_base import RecordBase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchColumn:
+class BatchColumn(msgspec.Struct, frozen=True, kw_only=True):
     """One column of a table, over the samples looked at; `None` where none of its values is finite."""
 
     low: float | None
@@ -19,8 +18,7 @@ class BatchColumn:
     high: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchTensor:
+class BatchTensor(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor of the batch. Its figures are those of the first samples, `looked` values in all."""
 
     name: str
@@ -54,8 +52,7 @@ class BatchTensor:
     columns: list[BatchColumn]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPicture:
+class BatchPicture(msgspec.Struct, frozen=True, kw_only=True):
     """The first samples of an image tensor, thinned to at most 64 pixels a side and to 8 bits."""
 
     tensor: int
@@ -71,8 +68,7 @@ class BatchPicture:
     """A sample each: rows from the top, channels together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSample(RecordBase):
+class BatchSample(RecordBase, frozen=True, kw_only=True):
     """What one step was fed."""
 
     step: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, get_args
+
+import msgspec
 
 from memtop.model.categories import TENSORS
 from memtop.model.expressions import Value
@@ -19,8 +20,7 @@ WAS: Final = "was_"
 """Goes before a setting's name where a condition speaks of another run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """`category` is `factor` times `of`: "Adam keeps 2 × the parameters"."""
 
     text: str
@@ -33,7 +33,7 @@ class Claim:
     """When both are read."""
     tolerance: float = 0
     """By how much of what is expected the bytes may differ; 0: to the byte."""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = msgspec.field(default_factory=dict)
     """Of the run in which the claim holds, beside the defaults."""
     than: Mapping[str, Setting] | None = None
     """The settings of a second run, in which `of` is read; `None`: the same run."""
@@ -59,8 +59,7 @@ def claim(table: Mapping[str, Any]) -> Claim:
     return made
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a lesson: a `[[steps]]` table of a manifest."""
 
     name: str

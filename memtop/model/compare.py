@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from memtop.model.categories import TENSORS
 from memtop.model.logbook import Book, tensors
@@ -14,8 +15,7 @@ TOTAL: Final = "tensors"
 """The row of the known tensors' sum."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Side(msgspec.Struct, frozen=True, kw_only=True):
     """One run among others."""
 
     path: str
@@ -40,8 +40,7 @@ class Side:
         return known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a figure became."""
 
     difference: int | None

@@ -6,14 +6,14 @@ of the look's `memory` record with moment `peak`, and a point of the trace is wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from memtop.model.record_base import RecordBase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleRow:
+class ModuleRow(msgspec.Struct, frozen=True, kw_only=True):
     """One module, without its children. Bytes of tensors that belong to no module stand in a row with `path` null."""
 
     path: str | None
@@ -44,8 +44,7 @@ class ModuleRow:
     """Bytes made in this step and alive, at equal times through the step: the highest of each slot."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModulesRecord(RecordBase):
+class ModulesRecord(RecordBase, frozen=True, kw_only=True):
     """The modules, parents before children in the order of `named_modules`, after a deep look."""
 
     kind: Literal["modules"] = "modules"
@@ -56,8 +55,7 @@ class ModulesRecord(RecordBase):
     """Modules that were too many to tell: their bytes are in the row without a module."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineTensor:
+class LineTensor(msgspec.Struct, frozen=True, kw_only=True):
     """Tensors of one line that are alike and alive at the peak."""
 
     shape: list[int]
@@ -71,8 +69,7 @@ class LineTensor:
     """Of all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineRow:
+class LineRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the person's code and the tensors made while it ran."""
 
     file: str | None
@@ -95,8 +92,7 @@ class LineRow:
     """Most bytes first; what does not fit into the record is one entry with an empty shape."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinesRecord(RecordBase):
+class LinesRecord(RecordBase, frozen=True, kw_only=True):
     """The person's source lines by bytes alive at the peak, most first, after a deep look."""
 
     kind: Literal["lines"] = "lines"
@@ -105,8 +101,7 @@ class LinesRecord(RecordBase):
     rows: list[LineRow]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """A phase of the step begins."""
 
     at: float
@@ -115,8 +110,7 @@ class Mark:
     """`data`, `forward`, `backward`, `recompute`, `optimizer`, or `end`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRecord(RecordBase):
+class TraceRecord(RecordBase, frozen=True, kw_only=True):
     """One whole step: tensor bytes by category through time. Times include what watching cost."""
 
     kind: Literal["trace"] = "trace"

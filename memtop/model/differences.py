@@ -5,8 +5,9 @@ A reason is given only where the figures bear it out; `None` is: not known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model import units
 from memtop.model.i18n import N_, _
@@ -29,8 +30,7 @@ SCRATCH: Final = {
 """What temporaries are at a peak, by its phase."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One category's measured figure at one moment, and what is known around it. Bytes."""
 
     category: str

@@ -6,7 +6,7 @@ much a sample. Where a step does something else at another size, there is no suc
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from memtop.model.step_events import StepEvents
 

@@ -8,10 +8,11 @@ saw. `error` is a share of the peak, learned from what was measured at other bat
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Final
+
+import msgspec
 
 LARGEST: Final = 1 << 40
 """Batch sizes beyond this are no answer: nothing that matters grows with the batch."""
@@ -23,8 +24,7 @@ UNTAUGHT: Final = 0.02
 by 0.2 % at most (`tests/bench/bench_forecast.py`); the rest is for models unlike those."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Affine:
+class Affine(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one phase of a step as a function of the batch size."""
 
     phase: str
@@ -39,8 +39,7 @@ class Affine:
         return self.fixed_bytes + self.bytes_per_sample * batch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(msgspec.Struct, frozen=True, kw_only=True):
     """A batch size whose peak was measured by a deep look."""
 
     batch_size: int
@@ -49,8 +48,7 @@ class Point:
     """What was forecast from another batch; `null` where there was none to forecast from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quadratic:
+class Quadratic(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one phase of a step as a function of the length of its sequences, at one batch size."""
 
     phase: str

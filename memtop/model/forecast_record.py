@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from memtop.model.forecast import Affine, Point, Quadratic
 from memtop.model.record_base import RecordBase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastRecord(RecordBase):
+class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     """The peak as a function of the batch size, and the largest batch that fits one device now. An estimate."""
 
     kind: Literal["forecast"] = "forecast"
@@ -48,6 +48,6 @@ class ForecastRecord(RecordBase):
     max_length: int | None = None
     """The longest that fits at `batch_size` under the same limit and error; `null` where it can't be told what grows
     with the length or nothing does, and where no limit is known; 0 where not even one position fits."""
-    lengths: list[Quadratic] = field(default_factory=list)
+    lengths: list[Quadratic] = msgspec.field(default_factory=list)
     """Tensor bytes of each phase as functions of the length at `batch_size`; the peak is the highest of them. Empty
     where it can't be told what grows with the length."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 from typing import Final
+
+from msgspec.structs import replace
 
 from memtop.model.step_events import StepEvents
 

@@ -7,8 +7,9 @@ record's: what belongs to no module stands there beside the roots.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.deep_records import ModuleRow
 
@@ -16,8 +17,7 @@ ORDERS: Final = ("model", "at peak", "activations", "parameters", "flops")
 """How layers can be sorted: as the model has them, or by the largest figure of a subtree first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """A module with all below it. Bytes, but for `parameters` (elements) and `flops`."""
 
     parameters: int
@@ -35,8 +35,7 @@ class Sums:
     """Bytes made in the step and alive, summed slot by slot: above what lived together where maxima fell apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the tree."""
 
     row: ModuleRow

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from memtop.model.units import number, size
 
@@ -21,8 +22,7 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
     """One line that leaves more behind with every step."""
 
     t: float
@@ -64,8 +64,7 @@ def remedy(leak: Leak) -> str | None:
     return None if leak.over else _REMEDIES[leak.kind]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a deep look's step that read values off a device."""
 
     file: str | None
@@ -79,8 +78,7 @@ class Wait:
     """That the CPU stood still; 0 where the tensors are the CPU's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, most first."""
 
     step: int

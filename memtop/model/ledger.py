@@ -8,7 +8,8 @@ gained or lost since is put where it came from: `free`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from memtop.model.categories import TENSORS
 from memtop.model.records import DeviceRecord
@@ -16,8 +17,7 @@ from memtop.model.records import DeviceRecord
 Bytes = dict[str, int | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """torch's caching allocator at one instant, bytes."""
 
     requested: int
@@ -27,8 +27,7 @@ class Counters:
     reserved: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
     """A device's bytes by category, and what they sum to."""
 
     bytes: Bytes

@@ -7,9 +7,10 @@ manifest's claims hold (`claims.STEP`), so that the screen checks what the tests
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from memtop.model.claims import STEP, Claim, Step, names
 from memtop.model.expressions import ExpressionError, Value, evaluate
@@ -21,17 +22,16 @@ _NEVER_MATTERS: Final = ("steps", "seed", "data", "download")
 """Settings that change no byte of a step."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(msgspec.Struct, kw_only=True):
     """One run, as far as a lesson needs it."""
 
     scenario: str | None
     settings: Mapping[str, Setting]
-    bytes: dict[tuple[str, str], Mapping[str, int | None]] = field(default_factory=dict)
+    bytes: dict[tuple[str, str], Mapping[str, int | None]] = msgspec.field(default_factory=dict)
     """Bytes by category, by device and moment, of the first step from `STEP` on in which the moment was seen."""
     device: str | None = None
     """Where its parameters are: the device that holds most of them."""
-    deep: set[int] = field(default_factory=set)
+    deep: set[int] = msgspec.field(default_factory=set)
     """The steps that a deep look watched."""
     failed: bool = False
     """Whether it ended by itself, with an exit status other than 0."""
@@ -85,8 +85,7 @@ class State(str, Enum):
     OTHERWISE = "otherwise"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One claim beside what was measured."""
 
     claim: Claim
@@ -102,8 +101,7 @@ class Check:
         return State.EXPECTED if self.claim.holds(self.found, self.of) else State.OTHERWISE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """One step, and how far it has come."""
 
     step: Step

@@ -11,8 +11,9 @@ the upper end of a plan has.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from memtop.model.fused import fused_attention, masks_of_bytes
 from memtop.model.step_events import Birth, StepEvents

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 Bytes = Mapping[str, int | None]
 Shape = tuple[tuple[int, ...], str]
@@ -18,8 +19,7 @@ _LEAVES = 4
 """Modules from which on checkpoints are set at the square root of their number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one failure. Sizes are bytes; `None` is not known."""
 
     device: str
@@ -58,8 +58,7 @@ class Facts:
     optimizers: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remedy:
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do."""
 
     text: str
@@ -71,8 +70,7 @@ class Remedy:
     """Whether `saves` is foretold, not read off what was held."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """One failure in whole."""
 
     t: float

@@ -7,8 +7,9 @@ repeat, but for what the allocator does with the pieces that it has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from memtop.model.caching import AllocatorConfig, CachingAllocator, OutOfMemory, Shortage, parse
 from memtop.model.on_cuda import CUBLAS, on_cuda
@@ -18,8 +19,7 @@ from memtop.model.step_events import StepEvents
 STEPS: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a process takes of a device outside torch's allocator: context, kernels, libraries. Bytes."""
 
     low: int = 200 * 10**6
@@ -32,8 +32,7 @@ class Context:
         return (self.low + self.high) // 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Where the played steps ran out of memory."""
 
     shortage: Shortage
@@ -44,8 +43,7 @@ class Failure:
     module: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the steps would take. Bytes; all of them estimates. Where it does not fit: up to where it failed."""
 
     requested: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.extrapolate import at_batch
 from memtop.model.plan import Plan
@@ -19,8 +20,7 @@ Seen = tuple[int, StepEvents]
 """A batch size and the step that was run with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Batch sizes that were planned, and the answers. 0: not even the smallest fits."""
 
     plans: dict[int, Plan]

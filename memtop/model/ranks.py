@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 Standing = Literal["waiting", "training", "paused", "lost", "ended"]
 
@@ -15,8 +16,7 @@ _MATTERS: Final = 0.05
 """And longer by this part of a whole step: below, nobody waits for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankCell:
+class RankCell(msgspec.Struct, frozen=True, kw_only=True):
     """One rank, in figures."""
 
     rank: int
@@ -40,8 +40,7 @@ class RankCell:
     steps are of equal length and this is not. FSDP's ranks wait in forward, too: there it tells less."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankStrip:
+class RankStrip(msgspec.Struct, frozen=True, kw_only=True):
     """All ranks that reported, and which of them the rest of the screen shows."""
 
     cells: tuple[RankCell, ...]

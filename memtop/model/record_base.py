@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordBase:
+class RecordBase(msgspec.Struct, frozen=True, kw_only=True):
     """Every record: its version, when, and whose."""
 
     v: int = VERSION

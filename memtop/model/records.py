@@ -7,8 +7,9 @@ power W. `docs`: `memtop schema` prints these types as JSON Schema.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
 from memtop.model.forecast_record import ForecastRecord
@@ -21,8 +22,7 @@ Tier = Literal["counters", "graph", "saved", "deep"]
 Setting = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord(RecordBase):
+class RunRecord(RecordBase, frozen=True, kw_only=True):
     """First line of a log."""
 
     kind: Literal["run"] = "run"
@@ -39,8 +39,7 @@ class RunRecord(RecordBase):
     """ISO 8601, UTC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputTensor:
+class InputTensor(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor of the batch as the loader yielded it."""
 
     shape: list[int]
@@ -50,8 +49,7 @@ class InputTensor:
     """Bytes of its storage, whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRecord(RecordBase):
+class ModelRecord(RecordBase, frozen=True, kw_only=True):
     """The model and what feeds it; again when it changes."""
 
     kind: Literal["model"] = "model"
@@ -76,8 +74,7 @@ class ModelRecord(RecordBase):
     """Length of the samples where they are sequences; `null` where they are none, or nothing says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryRecord(RecordBase):
+class MemoryRecord(RecordBase, frozen=True, kw_only=True):
     """One device at one watched moment. `device_total` is the sum of all of `bytes`, exactly."""
 
     kind: Literal["memory"] = "memory"
@@ -105,8 +102,7 @@ class MemoryRecord(RecordBase):
     notes: list[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord(RecordBase):
+class StepRecord(RecordBase, frozen=True, kw_only=True):
     """Training steps; at most 10 records a second, each standing for `steps` of them."""
 
     kind: Literal["step"] = "step"
@@ -126,8 +122,7 @@ class StepRecord(RecordBase):
     given; `null` where no loader says its length."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceProcess:
+class DeviceProcess(msgspec.Struct, frozen=True, kw_only=True):
     """A process on a device."""
 
     pid: int
@@ -138,8 +133,7 @@ class DeviceProcess:
     """Whether it belongs to the target's process tree."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRecord(RecordBase):
+class DeviceRecord(RecordBase, frozen=True, kw_only=True):
     """One device (the CPU with its RAM, or a GPU) seen from outside, every interval.
 
     Fields that have no meaning for a device are `null`, as are those not available.
@@ -191,12 +185,11 @@ class DeviceRecord(RecordBase):
     swap_total: int | None = None
     cgroup_limit: int | None = None
     cgroup_used: int | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """Why a field is `null`, each reason once a run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRecord(RecordBase):
+class EventRecord(RecordBase, frozen=True, kw_only=True):
     """Something happened: oom, leak, warning, command, restart, ..."""
 
     kind: Literal["event"] = "event"
@@ -205,8 +198,7 @@ class EventRecord(RecordBase):
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankEnd:
+class RankEnd(msgspec.Struct, frozen=True, kw_only=True):
     """One rank of a run that is over."""
 
     rank: int
@@ -218,8 +210,7 @@ class RankEnd:
     """When its connection broke without a last word, run seconds; `null` where it left in good order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndRecord(RecordBase):
+class EndRecord(RecordBase, frozen=True, kw_only=True):
     """Last line of a log."""
 
     kind: Literal["end"] = "end"

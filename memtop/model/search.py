@@ -6,14 +6,14 @@ three trials do: the first, the one it points at, and the next larger, which pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
+
+import msgspec
 
 from memtop.model.forecast import Affine, max_batch, peak_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """One batch size that was tried."""
 
     batch_size: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from memtop.model.batch import BatchSample
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord
@@ -37,8 +38,7 @@ class Phase(str, Enum):
     """The target is gone; `end` says how."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Banner:
+class Banner(msgspec.Struct, frozen=True, kw_only=True):
     """What needs action, as the first line of the screen."""
 
     severity: str
@@ -47,8 +47,7 @@ class Banner:
     remedy: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogState:
+class LogState(msgspec.Struct, frozen=True, kw_only=True):
     """One sink of this run."""
 
     path: str
@@ -62,8 +61,7 @@ class LogState:
     """What a person should know of it: an earlier log of that name was kept under another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Theory:
+class Theory(msgspec.Struct, frozen=True, kw_only=True):
     """A closed-form figure of one category, beside which the measured one stands."""
 
     bytes: int
@@ -71,8 +69,7 @@ class Theory:
     """The formula with its numbers, `394,634 × 4 B`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """A setting of the scenario that a key can change."""
 
     name: str
@@ -83,8 +80,7 @@ class Choice:
     key: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeepLook:
+class DeepLook(msgspec.Struct, frozen=True, kw_only=True):
     """The newest deep look at a step, on the device in focus. All of one step."""
 
     t: float
@@ -97,8 +93,7 @@ class DeepLook:
     trace: TraceRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorGroup:
+class TensorGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Tensors alike, gained or lost between two marks of `memtop.track()`."""
 
     shape: tuple[int, ...]
@@ -111,8 +106,7 @@ class TensorGroup:
     """Of all of them: elements times the size of one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class Tracked(msgspec.Struct, frozen=True, kw_only=True):
     """One mark: what came and went since the one before."""
 
     t: float
@@ -126,8 +120,7 @@ class Tracked:
     """Bytes of all tensors alive at the mark."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One frame's worth of truth. Times are run seconds; ages are `t` minus a record's `t`."""
 
     t: float

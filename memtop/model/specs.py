@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumaNode:
+class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
     """One NUMA node. Source: `/sys/devices/system/node`."""
 
     node: int
@@ -19,8 +18,7 @@ class NumaNode:
     """Bytes of RAM attached to the node."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSpec:
+class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The host: CPU, RAM, limits. Sources: `/proc/cpuinfo`, `/sys`, psutil, archspec."""
 
     hostname: str
@@ -50,8 +48,7 @@ class HostSpec:
     numa: tuple[NumaNode, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuSpec:
+class GpuSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU or MIG instance. Source: NVML."""
 
     index: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, Final
+
+import msgspec
 
 from memtop.model import units
 from memtop.model.specs import GpuSpec, HostSpec
@@ -22,7 +23,8 @@ Row = tuple[str, str]
 
 def to_json(host: HostSpec, gpus: Sequence[GpuSpec], note: str | None) -> dict[str, Any]:
     """The facts as JSON values: bytes, MHz and W as in `model.specs`; unknown is `None`."""
-    return {"v": VERSION, "host": asdict(host), "gpus": [asdict(gpu) for gpu in gpus], "note": note}
+    facts: dict[str, Any] = msgspec.to_builtins({"v": VERSION, "host": host, "gpus": gpus, "note": note})
+    return facts
 
 
 def lines(host: HostSpec, gpus: Sequence[GpuSpec], note: str | None, width: int = 100) -> list[str]:

@@ -7,7 +7,6 @@ bytes from then on; 0 is its death. Written by `probe/events.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -33,8 +32,7 @@ class Birth(NamedTuple):
     """Of the tensor by which it was first seen: a view may have another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepEvents:
+class StepEvents(msgspec.Struct, frozen=True, kw_only=True):
     """One device through one step. Sizes are bytes."""
 
     v: Literal[1]

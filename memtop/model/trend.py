@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from memtop.model.units import number, size
 
@@ -18,8 +19,7 @@ _CALM = 3
 """Times in a row that the opposite must be found before a warning is taken back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One watched step at the same moment of each."""
 
     step: int
@@ -33,8 +33,7 @@ class Seen:
     """Of the batch's sequences, or whatever its second dimension is; `None` where it has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
+class Foretold(msgspec.Struct, frozen=True, kw_only=True):
     """What will not fit."""
 
     text: str

@@ -7,8 +7,9 @@ a peak that moves into another phase is found there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model import whatif_layers as layers
 from memtop.model.i18n import N_, _
@@ -33,8 +34,7 @@ PARTS: Final = {2: N_("2 accumulated parts"), 4: N_("4 accumulated parts")}
 """Lines of accumulation, by the parts that a batch is run in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One change, and what it would come to. Bytes of tensors; estimates."""
 
     name: str

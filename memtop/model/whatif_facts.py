@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from memtop.model.deep_records import ModuleRow, ModulesRecord, TraceRecord
 
@@ -27,8 +28,7 @@ class Line(Protocol):
     def bytes_per_sample(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True):
     """One instant of the step: its phase, and bytes by category."""
 
     phase: str
@@ -37,8 +37,7 @@ class Point:
     """By how much the gradients are more than an instant before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """One module, without its children; or what is made in none."""
 
     path: str
@@ -53,8 +52,7 @@ class Layer:
     """Bytes held directly."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One step of one training on one device. Bytes."""
 
     batch: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.whatif_facts import Layer
 
@@ -27,8 +28,7 @@ _MOST: Final = 0.5
 """The share of the activations that they must have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(msgspec.Struct, frozen=True):
     """A row of layers cut into segments. Bytes of activations."""
 
     parent: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+
+import msgspec
 
 from memtop.model.categories import TENSORS
 from memtop.model.forecast import error_of
@@ -16,8 +17,7 @@ from memtop.model.whatif import Line, whatif
 from memtop.model.whatif_facts import facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """The lines of one training at one batch size."""
 
     lines: tuple[Line, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from memtop.model import units
 from memtop.model.categories import ALL, TENSORS, of_device
@@ -18,8 +19,7 @@ from memtop.report.library import Spec
 from memtop.report.vega import WORDS, areas, bytes_axis, hover, phases, scale, spec, summits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
     """One chart, in whatever paint it is asked for."""
 
     name: str

@@ -7,9 +7,10 @@ measured there teaches the error. Any other setting makes another training, whic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Final
+
+import msgspec
 
 from memtop.model.forecast import (
     UNTAUGHT,
@@ -41,8 +42,7 @@ Now = Callable[[str], MemoryRecord | None]
 """The newest memory record of a device."""
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(msgspec.Struct):
     """One deep look, as growth."""
 
     t: float
@@ -59,13 +59,12 @@ class _Look:
     peak: int
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct):
     """What is known of one training with samples of one shape."""
 
-    looks: dict[int, _Look] = field(default_factory=dict)
+    looks: dict[int, _Look] = msgspec.field(default_factory=dict)
     """By batch size, the newest."""
-    points: dict[int, Point] = field(default_factory=dict)
+    points: dict[int, Point] = msgspec.field(default_factory=dict)
 
     def add(self, look: _Look, peak: int) -> None:
         """A deep look and its measured peak. The forecast for its batch was made from the nearest other one."""

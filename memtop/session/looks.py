@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from memtop.model.deep_records import LineRow, LinesRecord, LineTensor, ModulesRecord, TraceRecord
 from memtop.model.records import MemoryRecord

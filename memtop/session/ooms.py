@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.model.forecast import Affine, highest
 from memtop.model.ledger import Whole
@@ -20,8 +22,7 @@ _NEARLY = 0.95
 """Of the limit: memory that was as full as this when the target was killed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The last good step."""
 
     moments: Mapping[str, MemoryRecord]

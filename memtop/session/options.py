@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from memtop.model.records import Setting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """One run, as it was asked for."""
 
     scenario: str | None = None
     command: tuple[str, ...] = ()
     """A person's own command (`launcher.command.resolved`); empty: a scenario runs."""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = msgspec.field(default_factory=dict)
     """A scenario's settings, complete and checked (`launcher.manifests.resolve`)."""
     python: str | None = None
     """The Python that runs the target; `None` is our own."""
@@ -39,7 +39,7 @@ class Options:
     """The target's stdout and stderr: kept for the screen, ours, or both to our stderr."""
     size: tuple[int, int] | None = None
     """Columns and lines of the screen that shows the target's output; `None`: as our own terminal has them."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What the target's environment has besides ours."""
     attach: int | None = None
     """The pid of a process that somebody else started; nothing is launched."""

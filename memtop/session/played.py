@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from memtop.launcher import manifests
 from memtop.model.deep_records import LinesRecord, ModulesRecord, TraceRecord

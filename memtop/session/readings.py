@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from memtop.model.records import DeviceRecord
 from memtop.model.specs import GpuSpec, HostSpec
@@ -16,15 +18,14 @@ _NVML_PATIENCE = 2.0
 """Seconds that the first line of a log waits for a slow driver."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What does not change."""
 
     host: HostSpec | None = None
     gpus: tuple[GpuSpec, ...] = ()
     note: str | None = None
     """Why no GPU is shown."""
-    visible: Mapping[str, str] = field(default_factory=dict)
+    visible: Mapping[str, str] = msgspec.field(default_factory=dict)
     """UUID -> `cuda:N`, a guess until the target's torch has told."""
 
 

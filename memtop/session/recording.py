@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from memtop.model.records import EndRecord, Record, RunRecord
 from memtop.model.snapshot import LogState

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from signal import SIGINT, SIGTERM
 from typing import Final
+
+from msgspec.structs import replace
 
 from memtop.model import units
 from memtop.model.i18n import _

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from memtop.launcher import manifests
 from memtop.launcher.command import CommandTarget

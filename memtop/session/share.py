@@ -11,7 +11,7 @@ one opens a context on another's, that is `other_processes` to the other.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from memtop.model.records import DeviceRecord
 

@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from memtop.launcher import meeting
 from memtop.launcher.target import LaunchError

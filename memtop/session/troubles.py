@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from memtop.model import leaks, oom_text
 from memtop.model.categories import TENSORS
@@ -211,12 +211,12 @@ class Troubles:
         self.waits = Waits(
             step=told.step, count=told.count, seconds=told.seconds, rows=tuple(_wait(row) for row in told.rows)
         )
-        data = asdict(self.waits)
+        data = msgspec.to_builtins(self.waits)
         return EventRecord(t=t, rank=message.rank, name="syncs", message=one_line(message.message), data=data)
 
 
 def _data(told: Explanation) -> dict[str, Any]:
-    plain: Mapping[str, Any] = asdict(told)
+    plain: Mapping[str, Any] = msgspec.to_builtins(told)
     return {name: value for name, value in plain.items() if name not in ("t", "caught", "rank")}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from memtop.launcher.command import title
 from memtop.launcher.guest import Guest
@@ -31,16 +32,15 @@ _TAIL = 60
 _MOMENT_SECONDS = 0.05
 
 
-@dataclass(slots=True, kw_only=True)
-class Around:
+class Around(msgspec.Struct, kw_only=True):
     """What a session knows beside its state."""
 
     manifest: Manifest | None
     """`None` for a person's own command."""
     settings: Mapping[str, Setting]
     command: tuple[str, ...] = ()
-    facts: Facts = field(default_factory=Facts)
-    output: Output = field(default_factory=Output)
+    facts: Facts = msgspec.field(default_factory=Facts)
+    output: Output = msgspec.field(default_factory=Output)
     logs: tuple[LogState, ...] = ()
     pending: str | None = None
     problem: Banner | None = None
@@ -48,7 +48,7 @@ class Around:
     """Whether the end, if it comes, was asked for."""
     guest: Guest | None = None
     """A process that somebody else started."""
-    growth: Growth = field(default_factory=Growth)
+    growth: Growth = msgspec.field(default_factory=Growth)
 
     @property
     def blind(self) -> bool:

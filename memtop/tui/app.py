@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import replace
 from pathlib import Path
 from time import strftime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from textual.app import App
 from textual.events import Resize
 from textual.screen import Screen

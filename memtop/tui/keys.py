@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from textual.binding import Binding, BindingType
 
 
@@ -93,8 +93,7 @@ BACK: Final[list[BindingType]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Foot:
+class Foot(msgspec.Struct, frozen=True):
     """One entry of the footer: the keys as a person reads them, the words, and the action behind them."""
 
     keys: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from memtop.model.claims import Claim, Step
 from memtop.model.lessons import Progress, Run, progress
@@ -11,8 +12,7 @@ from memtop.model.records import Setting
 from memtop.model.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     """What a manifest says."""
 
     title: str
@@ -22,8 +22,7 @@ class Lesson:
     defaults: Mapping[str, Setting]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
+class Taught(msgspec.Struct, frozen=True, kw_only=True):
     """A lesson, and how far it has come."""
 
     lesson: Lesson | None

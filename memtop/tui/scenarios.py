@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from memtop.model.records import Setting
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from memtop.tui.lessons import Lesson
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A training that can be chosen."""
 
     name: str
@@ -21,8 +21,7 @@ class Offer:
     lesson: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class Offered(msgspec.Struct, frozen=True, kw_only=True):
     """A setting that can be changed."""
 
     name: str

@@ -7,8 +7,9 @@ that line: what its own deep look measures stands beside the forecast. Any other
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.i18n import _
 from memtop.model.records import MemoryRecord, Setting
@@ -34,8 +35,7 @@ _PASSIVE: Final = frozenset({"steps", "seed"})
 """Settings that leave a step's memory as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line, and what was measured of it."""
 
     line: Line

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.records import MemoryRecord, Setting
 from memtop.model.units import Unit
@@ -17,8 +18,7 @@ one moment (`peak` is known from deep looks), or that with the most tensors in t
 once the run has ended)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(msgspec.Struct, frozen=True, kw_only=True):
     """One key of the footer."""
 
     key: str
@@ -31,8 +31,7 @@ class Key:
     """Stands at the right end, whatever else finds room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
+class Pinned(msgspec.Struct, frozen=True, kw_only=True):
     """A run's highest moment, kept to hold the next runs against."""
 
     title: str
@@ -41,8 +40,7 @@ class Pinned:
     """The memory record whose tensors were most when it was pinned."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """The choices of the one who looks."""
 
     palette: Palette = MONO

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from memtop.model.batch import BatchColumn, BatchPicture, BatchSample, BatchTensor
 from memtop.model.snapshot import Snapshot

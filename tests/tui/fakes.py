@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from memtop.model import leaks, oom_text
 from memtop.model.categories import CPU, CUDA, TENSORS

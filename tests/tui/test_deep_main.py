@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from memtop.model.snapshot import Theory
 from memtop.tui.draw.board import board

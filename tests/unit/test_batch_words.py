@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from memtop.model import batches, summary
 from memtop.model.records import EventRecord, InputTensor, ModelRecord

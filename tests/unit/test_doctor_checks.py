@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import os
 import pty
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from memtop.doctor import gpu_checks, system_checks, terminal_checks
@@ -52,7 +52,7 @@ def test_gpus_are_named_with_what_nvml_can_not_tell() -> None:
     seen = Seen(reason=None, remedy=None, gpus=(GPU,), note=None, processes=True)
     assert gpu_checks.driver(seen) == ok("driver 580.95: NVIDIA H200")
     assert gpu_checks.processes(seen).status == "ok"
-    limited = dataclasses.replace(seen, note="GPU 1: the GPU is lost", processes=False)
+    limited = msgspec.structs.replace(seen, note="GPU 1: the GPU is lost", processes=False)
     assert "the GPU is lost" in gpu_checks.driver(limited).message
     assert gpu_checks.driver(limited).status == gpu_checks.processes(limited).status == "warning"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from memtop import cli
 from memtop.fit import FitError, estimate, estimate_text, planned, planned_text, trial

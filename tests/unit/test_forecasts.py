@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from memtop.model.categories import CPU
 from memtop.model.forecast import UNTAUGHT, error_bytes, peak_at, peak_of_length

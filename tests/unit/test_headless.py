@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from memtop import headless
 from memtop.model.records import DeviceRecord, EndRecord

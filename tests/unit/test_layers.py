@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from memtop.model.deep_records import ModuleRow
 from memtop.model.layers import ORDERS, shown, tree, whole

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -341,5 +341,5 @@ def test_no_mixture_of_faults_raises_or_touches_the_other_gpu(loaded_nvml: Load,
 
 def test_every_fault_is_one_line() -> None:
     for fault in _FAULTS.values():
-        for text in dataclasses.astuple(fault)[:2]:
+        for text in msgspec.structs.astuple(fault)[:2]:
             assert text is None or (text and "\n" not in text and len(text) < 100)

@@ -7,11 +7,11 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from memtop import cli
@@ -30,15 +30,14 @@ BAD = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=
 VOID = {"meta", "img", "br", "link"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Forecasted(RecordBase):
+class Forecasted(RecordBase, frozen=True, kw_only=True):
     """A forecast as the log has it."""
 
     kind: str = "forecast"
     device: str = "cpu"
     fixed_bytes: int = 1000
     bytes_per_sample: int = 50
-    phases: list[dict[str, Any]] = field(
+    phases: list[dict[str, Any]] = msgspec.field(
         default_factory=lambda: [
             {"phase": "backward", "fixed_bytes": 1000, "bytes_per_sample": 50},
             {"phase": "optimizer", "fixed_bytes": 9000, "bytes_per_sample": 10},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
+import msgspec
 import pytest
 
 from memtop.model.specs import GpuSpec, HostSpec, NumaNode
@@ -74,7 +74,7 @@ GPU = GpuSpec(
     parent_uuid=None,
 )
 
-NAMES = [field.name for field in dataclasses.fields(GPU) if field.name not in ("index", "uuid")]
+NAMES = [field.name for field in msgspec.structs.fields(GPU) if field.name not in ("index", "uuid")]
 UNKNOWN_GPU = GpuSpec(index=0, uuid=GPU.uuid, **dict.fromkeys(NAMES))
 
 
@@ -117,7 +117,8 @@ def test_the_gpus_facts() -> None:
 
 
 def test_a_hidden_gpu_and_a_mig_instance() -> None:
-    text = lines(HOST, [dataclasses.replace(GPU, visible_as=None, parent_uuid="GPU-parent", mig=True)], "one is lost")
+    instance = msgspec.structs.replace(GPU, visible_as=None, parent_uuid="GPU-parent", mig=True)
+    text = lines(HOST, [instance], "one is lost")
     assert row(text, "torch's name").startswith("hidden by CUDA_VISIBLE_DEVICES")
     assert "MIG instance 0  NVIDIA H200" in text
     assert row(text, "MIG, part of") == "GPU-parent"
@@ -135,7 +136,7 @@ def test_no_line_is_wider_than_asked_and_no_word_is_lost(width: int) -> None:
 
 
 def test_a_drivers_escapes_reach_no_screen() -> None:
-    text = lines(HOST, [dataclasses.replace(GPU, name="\x1b[31mred", driver="1\x1b]0;x\x07")], "\x1b[2Jcleared")
+    text = lines(HOST, [msgspec.structs.replace(GPU, name="\x1b[31mred", driver="1\x1b]0;x\x07")], "\x1b[2Jcleared")
     assert not any("\x1b" in line for line in text)
     assert "GPU 0  red" in text
 
@@ -144,8 +145,8 @@ def test_json_has_every_fact_as_it_is() -> None:
     value = json.loads(json.dumps(to_json(HOST, [GPU], "a note")))
     assert list(value) == ["v", "host", "gpus", "note"]
     assert (value["v"], value["note"]) == (1, "a note")
-    assert set(value["host"]) == {field.name for field in dataclasses.fields(HostSpec)}
+    assert set(value["host"]) == {field.name for field in msgspec.structs.fields(HostSpec)}
     assert value["host"]["numa"][1] == {"node": 1, "cpus": "96-191", "memory": None}
-    assert set(value["gpus"][0]) == {field.name for field in dataclasses.fields(GpuSpec)}
+    assert set(value["gpus"][0]) == {field.name for field in msgspec.structs.fields(GpuSpec)}
     assert value["gpus"][0]["memory"] == 141 << 30
     assert to_json(HOST, [], None)["gpus"] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from memtop.model.caching import sizes
 from memtop.model.caching.blocks import Block, Pool
@@ -14,8 +14,7 @@ _BASE = 1 << 40
 """Where the first segment lies. Each one comes behind those before it, as fresh `cudaMalloc`s mostly do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortage:
+class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     """A request that could not be met, and how things stood after all that could be released had been. Bytes."""
 
     requested: int

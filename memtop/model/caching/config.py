@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 MIB: Final = 1024**2
 INTERVALS: Final = 16
@@ -24,8 +25,7 @@ class ConfigError(ValueError):
     """Settings that torch would refuse, or that the model does not know: one line for a person."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocatorConfig:
+class AllocatorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How the allocator is set. Sizes are bytes."""
 
     max_split: int | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from memtop.model.categories import TENSORS, of_device
 from memtop.model.i18n import _
@@ -19,8 +20,7 @@ _TELLING = {"activations": "forward_end", "inputs": "forward_end", "gradients": 
 """The moment that a category's closed form speaks of; the others' holds from the first step's end on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """One device at one moment, as bar and table show it."""
 
     order: tuple[str, ...]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from rich.segment import Segment
 
 from memtop.model import batch_text as words
@@ -28,8 +28,7 @@ _HISTOGRAM = 3
 """Rows of a histogram where there is room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """What the tab shows."""
 
     sample: BatchSample

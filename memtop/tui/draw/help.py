@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from rich.segment import Segment
 
 from memtop.model.categories import ALL, MEANING
@@ -17,8 +17,7 @@ _KEYS = 11
 _NAME = 17
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One binding."""
 
     group: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from rich.cells import cell_len
 from rich.segment import Segment
 
@@ -37,8 +37,7 @@ Entry = tuple[int, int | None]
 """A row of the tab: which line, and which of its tensors, or `None` for the line itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """What the tab shows."""
 
     rows: Sequence[LineRow]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 
+import msgspec
 from rich.segment import Segment
 
 from memtop.model import units
@@ -22,8 +22,7 @@ _BAR = 8
 NOWHERE = N_("no module")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """What the tab shows."""
 
     layers: tuple[Layer, ...]

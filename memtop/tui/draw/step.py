@@ -6,10 +6,10 @@ Every column shows its highest point, so that the peak is seen at any width.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+import msgspec
 from rich.cells import cell_len
 from rich.segment import Segment
 
@@ -42,8 +42,7 @@ _OPTIONAL = ("band", "peak", "cursor", "figures", "axis", "needle", "mark")
 """What stands around the graph, most wanted first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What the person looks at: a part of the step, and a point in it."""
 
     window: Window

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 
+import msgspec
 from rich.segment import Segment
 from rich.style import Style
 
@@ -30,8 +30,7 @@ _UNKNOWN_WHY = {"temporaries": "needs a deep look", "other_tensors": "needs a de
 """Why a category is unknown, where the way of measuring is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(msgspec.Struct, frozen=True):
     """Widths of the columns; 0 leaves one out."""
 
     size: SizeColumn

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from memtop.model.deep_records import TraceRecord
 from memtop.model.text import one_line
@@ -15,8 +16,7 @@ CLOSEST: Final = 4096
 """How many times larger than the whole step a part of it can be shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """The part of a step that is shown, seconds since it began."""
 
     start: float
@@ -28,8 +28,7 @@ class Window:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """One phase of the step, seconds since it began."""
 
     name: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from rich.segment import Segment
 
 from memtop.model import units
@@ -25,8 +25,7 @@ Entry = tuple[int, int | None]
 """A row of the tab: which mark, and which of its groups (first those gained), or `None` for the mark itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
     """What the tab shows."""
 
     marks: Sequence[Tracked]

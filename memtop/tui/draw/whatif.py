@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from rich.segment import Segment
 
 from memtop.model import units
@@ -26,8 +26,7 @@ _LEAST: Final = 34
 """Cells that what a line rests on needs to be worth a column."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     """What the panel shows."""
 
     told: Told | None

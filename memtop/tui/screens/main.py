@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from time import strftime
 from typing import TYPE_CHECKING, cast
 
+from msgspec.structs import replace
 from textual.actions import parse
 from textual.app import ComposeResult
 from textual.screen import Screen
