@@ -133,10 +133,12 @@ def command(*, words: tuple[str, ...], **given: Any) -> int:
 
 
 def _search(plan: Plan, given: dict[str, Any], screen: _Screen) -> Result:
-    from memtop.fit import find, text
+    from memtop.fit import capped, find, text
     from memtop.model.search import Search
 
     limit, start = given["memory"], given["start"] or 16
+    if limit is not None:
+        plan = capped(plan, limit)
     margin = (given["margin"] or 0.0) / 100
     search = Search(limit, start=start, multiple_of=given["multiple_of"] or 1, margin=margin, most=given["most"])
     limit_is = "not known yet" if limit is None else "as asked"

@@ -17,6 +17,10 @@ _TIMED = 3
 _FASTER = 1.02
 """By how much, at least."""
 
+NEAR = 0.02
+"""On CUDA a batch does not fit where its reserve does not, in pieces, and no peak says so: the search may end where the
+next that was tried is larger by so much."""
+
 
 class FitError(Exception):
     """No answer can be found: one line, and what to do."""
@@ -96,6 +100,8 @@ def _take(finding: Finding, trial: Trial) -> None:
             search.margin = max(search.margin, HOST_MARGIN)
     if search.in_a_pass is None:
         search.in_a_pass = trial.pass_samples
+    if trial.reserved_bytes is not None:
+        search.near = NEAR
     peak = trial.peak_bytes
     over = peak is not None and not search.fits(peak)
     finding.trials.append(trial)
@@ -103,7 +109,7 @@ def _take(finding: Finding, trial: Trial) -> None:
         Tried(
             batch_size=trial.batch_size,
             fits=trial.outcome == "ran" and not over,
-            peak_bytes=peak if trial.outcome == "ran" or over else None,
+            peak_bytes=peak if trial.outcome == "ran" or (over and trial.outcome == "short") else None,
             lines=trial.lines,
             ran=trial.outcome != "short" or over,
         )

@@ -115,7 +115,8 @@ def _rests(finding: Finding, best: Trial) -> str:
     if over.outcome == "short":
         return words
     if not finding.search.proved:
-        return f"{words}; {over.batch_size:,} does not fit, those between were not tried"
+        took = "ran out of memory" if over.outcome == "oom" else "does not fit"
+        return f"{words}; {over.batch_size:,} {took}, those between were not tried"
     took = "ran out of memory" if over.outcome == "oom" else f"takes {units.size(over.peak_bytes, 'B')}"
     return f"{words}; {over.batch_size:,} {took}"
 

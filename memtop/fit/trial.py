@@ -26,6 +26,8 @@ PATIENCE = 600.0
 """Seconds without a step after which a trial is given up, unless told otherwise."""
 _POLL = 0.1
 """Seconds between looks at a trial."""
+_CAP = "MEMTOP_CUDA_CAP"
+"""In the target's environment: `probe/cap.py` reads it."""
 _LAST_LINES = 20
 """How much of a failed trial's output is kept."""
 
@@ -67,6 +69,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         words = ["memtop", "--headless", "--scenario", options.scenario or "", "--batch-size", str(batch)]
         words += [word for name, value in own.items() if name != "steps" for word in ("--set", f"{name}={value}")]
         return shlex.join([*words, "--steps", str(self.steps)])
+
+
+def capped(plan: Plan, limit: int) -> Plan:
+    """The same, but that torch may reserve no more than `limit` bytes of a CUDA device; the CPU knows no such cap."""
+    environment = {**plan.options.environment, _CAP: str(limit)}
+    return replace(plan, options=replace(plan.options, environment=environment))
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class Unlike(ValueError):
 def at_batch(first: tuple[int, StepEvents], second: tuple[int, StepEvents], batch: int) -> StepEvents:
     """The step at `batch` samples. `first` and `second`: two batch sizes and the steps run with them.
 
-    A size that is not whole is rounded up. Shapes are those of the first. Raises `Unlike`."""
+    A size that is not whole is rounded up. Shapes follow the same line, dimension by dimension. Raises `Unlike`."""
     if batch < 1 or first[0] == second[0]:
         raise Unlike(f"batch sizes {first[0]} and {second[0]} do not say what {batch} would take")
     (low, small), (high, large) = sorted((first, second), key=lambda one: one[0])
@@ -27,8 +27,14 @@ def at_batch(first: tuple[int, StepEvents], second: tuple[int, StepEvents], batc
     def line(here: int, there: int) -> int:
         return max(0, here - (here - there) * (batch - low) // (high - low))
 
+    def shape(here: list[int], there: list[int]) -> list[int]:
+        if len(here) != len(there):
+            return here
+        return [line(one, two) for one, two in zip(here, there, strict=True)]
+
     births = [
-        one._replace(bytes=line(one.bytes, two.bytes)) for one, two in zip(small.births, large.births, strict=True)
+        one._replace(bytes=line(one.bytes, two.bytes), shape=shape(one.shape, two.shape))
+        for one, two in zip(small.births, large.births, strict=True)
     ]
     changes = [(n, line(size, more)) for (n, size), (_, more) in zip(small.changes, large.changes, strict=True)]
     return replace(small, births=births, changes=changes)

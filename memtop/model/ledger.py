@@ -75,7 +75,8 @@ def _tree(host: DeviceRecord) -> tuple[int | None, tuple[str, ...]]:
 def on_cuda(
     tensors: Mapping[str, int | None], counters: Counters | None, gpu: DeviceRecord | None, reserved_then: int | None
 ) -> Whole:
-    """A GPU's memory around `tensors`. `reserved_then`: torch's reserve when NVML was read; `None` is as now."""
+    """A GPU's memory around `tensors`. `reserved_then`: torch's reserve when NVML was read; `None` where that was
+    before the probe's first word: how much of the process was torch's is not known then."""
     parts: Bytes = {name: tensors.get(name) for name in TENSORS}
     notes: tuple[str, ...] = ()
     if counters is None:
@@ -96,9 +97,10 @@ def on_cuda(
     process = _process(gpu)
     before = reserved if reserved_then is None else reserved_then
     used = gpu.memory_total - gpu.memory_free
-    if process is None:
+    if process is None or (reserved_then is None and counters is not None):
         parts["context"], context = None, 0
-        notes += ("context is unknown (NVML does not tell this process's memory): other_processes holds it",)
+        why = "NVML does not tell this process's memory" if process is None else "NVML was read before torch's reserve"
+        notes += (f"context is unknown ({why}): other_processes holds it",)
         other = max(0, used - before)
     else:
         context = parts["context"] = max(0, process - before)

@@ -1,11 +1,12 @@
 """A step that ran on the CPU as it would run on a CUDA device: which of its storages would not be there, which others.
 
 What is known to differ, and is put right: what a loader makes stays in host memory but for the batch; Adam's `step`
-counters stay there; optimizers take their `foreach` road by default, whose temporaries are a whole list of tensors, as
-large as all that is trained; matrix products take a workspace for cuBLAS, once a thread.
+counters stay there; dropout's masks are bytes, and attention with dropout is fused; optimizers take their `foreach`
+road by default, whose temporaries are a whole list of tensors, as large as all that is trained; matrix products take a
+workspace for cuBLAS, once a thread.
 
-What is not: kernels that save something else for backward (dropout keeps bytes on CUDA and floats on the CPU, fused
-attention, cuDNN's recurrent networks), and the workspaces of convolutions, which only the upper end of a plan has.
+What is not: cuDNN's recurrent networks and what it saves for backward, and the workspaces of convolutions, which only
+the upper end of a plan has.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from memtop.model.fused import fused_attention, masks_of_bytes
 from memtop.model.step_events import Birth, StepEvents
 
 CUBLAS: Final = 8_519_680
@@ -35,7 +37,7 @@ def on_cuda(events: StepEvents, optimizers: list[str] | None = None) -> tuple[St
     record has them; `None` where they are not known. A step that ran on CUDA is returned as it is."""
     if events.device.startswith("cuda"):
         return events, []
-    events = _without(events, _of_the_host(events))
+    events = masks_of_bytes(fused_attention(_without(events, _of_the_host(events))))
     return _foreach(events, optimizers)
 
 

@@ -57,6 +57,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     peak_per_sample: int | None = None
     """Bytes a sample at the peak of the newest step that was watched whole: all but what the model and its optimizer
     hold."""
+    others: int | None = None
+    """What other processes hold and could free, where that is less than `other_processes`, which on a GPU holds the
+    driver's own reserve, too."""
     scaling: int = 0
     """Bytes held at that instant that a smaller batch would have held less of."""
     activations: int | None = None
@@ -239,7 +242,7 @@ def _one_piece(facts: Facts, short: int) -> Remedy | None:
 
 
 def _others(facts: Facts, short: int) -> Remedy | None:
-    others = facts.bytes.get("other_processes")
+    others = facts.bytes.get("other_processes") if facts.others is None else facts.others
     if not others or facts.limit is not None:
         return None
     enough = facts.need() <= (facts.room or 0) + others if facts.foreseen else others >= short

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import prod
 
 from memtop.model.caching import CachingAllocator, Shortage
 from memtop.model.caching.blocks import Block
 from memtop.model.on_cuda import CONVOLVE, MULTIPLY
+from memtop.model.reductions import scratch
 from memtop.model.step_events import StepEvents
 
 _FROM_THE_START = ("parameters", "buffers", "other_tensors")
 """What is there before the first step begins."""
+
+_SEMAPHORES = 512
+"""Bytes of what blocks that sum together wait at: a few each, in a block of the smallest size."""
 
 
 @dataclass
@@ -116,6 +121,8 @@ class Player:
             if old is None:
                 self._before(number, size)
             self._live[number] = self._allocator.malloc(size)
+            if old is None:
+                self._after(number)
         else:
             self._live.pop(number, None)
         if old is not None:
@@ -133,3 +140,22 @@ class Player:
             self._allocator.malloc(self._workspace)
         if self._scratch and operator in CONVOLVE:
             self._allocator.free(self._allocator.malloc(2 * size))
+
+    def _after(self, number: int) -> None:
+        """What its operator takes once its result has a place. The sum that is the gradient of a bias runs over all
+        rows of the newest tensor that is as wide."""
+        events = self._events
+        if events.played or events.phase(number) != "backward" or events.operator(number) != "aten.sum":
+            return
+        shape = events.births[number].shape
+        columns = prod(shape)
+        if not shape or shape[-1] != columns:
+            return
+        for other in reversed(self._live):
+            summed = events.births[other].shape
+            if other != number and len(summed) > 1 and summed[-1] == columns and prod(summed) > columns:
+                if more := scratch(prod(summed) // columns, columns):
+                    taken = [self._allocator.malloc(each) for each in (more, _SEMAPHORES)]
+                    for block in taken:
+                        self._allocator.free(block)
+                return

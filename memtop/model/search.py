@@ -39,6 +39,9 @@ class Search:
         """A share of a peak that stays free."""
         self._most = None if most is None else most // multiple_of * multiple_of
         self._start = self._within(max(1, start // multiple_of) * multiple_of)
+        self.near = 0.0
+        """What fits may be smaller than the smallest that does not by this share of it. Where trials run out of memory
+        in pieces, their peaks don't tell how far: each batch between would take a trial."""
         self.tried: dict[int, Tried] = {}
         """By batch size."""
         self.in_a_pass: int | None = None
@@ -81,6 +84,12 @@ class Search:
         return high is not None and high.batch_size - low.batch_size <= self._step
 
     @property
+    def near_enough(self) -> bool:
+        """Whether what fits is as near to what does not as is asked for."""
+        low, high = self.largest, self.smallest_over
+        return low is not None and high is not None and high.batch_size - low.batch_size <= self.near * high.batch_size
+
+    @property
     def unbounded(self) -> bool:
         """Whether nothing of what was seen grows with the batch."""
         low = self.largest
@@ -107,7 +116,7 @@ class Search:
         if not self.tried:
             return self._start
         low, high = self.largest, self.smallest_over
-        if self.over or (self.unbounded and high is None):
+        if self.over or self.near_enough or (self.unbounded and high is None):
             return None
         if high is not None and not high.ran:
             return self._within_data(low, high)
@@ -122,7 +131,8 @@ class Search:
         wanted = self._forecast(low)
         if wanted is None:
             wanted = 2 * low.batch_size
-        return self._within(max(wanted, low.batch_size + self._step))
+        least = max(low.batch_size + self._step, int(low.batch_size * (1 + self.near)))
+        return self._within(max(wanted, least // self._step * self._step))
 
     def _down(self, high: Tried) -> int:
         wanted = self._forecast(high)
@@ -151,6 +161,8 @@ class Search:
         wanted = self._forecast(low)
         if wanted is None or not low.batch_size <= wanted <= last:
             wanted = self._crossing(low, high)
+            if self.near and high.peak_bytes is None:
+                wanted = max(wanted, high.batch_size - self._away(high))
         return min(last, max(first, wanted // self._step * self._step))
 
     def _crossing(self, low: Tried, high: Tried) -> int:
@@ -160,6 +172,11 @@ class Search:
         room = int(self.limit / (1 + Fraction(self.margin).limit_denominator(10**9))) - low.peak_bytes
         rise = max(1, high.peak_bytes - low.peak_bytes)
         return low.batch_size + room * (high.batch_size - low.batch_size) // rise
+
+    def _away(self, high: Tried) -> int:
+        """How far below what ran out of memory to look: a little more than near, and twice as far each time."""
+        over = sum(not one.fits and one.peak_bytes is None for one in self.tried.values())
+        return max(self._step, int(1.5 * self.near * high.batch_size) << max(0, over - 1))
 
     def _forecast(self, trial: Tried) -> int | None:
         """The largest batch by the functions found there, moved so that they agree with the peak measured there."""

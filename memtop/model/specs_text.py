@@ -92,7 +92,7 @@ def _title(gpu: GpuSpec) -> str:
 
 def _gpu(gpu: GpuSpec) -> list[Row]:
     rows = [
-        ("torch's name", gpu.visible_as or "hidden from torch here (CUDA_VISIBLE_DEVICES)"),
+        ("torch's name", gpu.visible_as or "hidden by CUDA_VISIBLE_DEVICES, or known only to torch"),
         ("architecture", f"{_or(gpu.architecture)} · compute capability {_or(gpu.compute_capability)}"),
         ("processors", f"{units.number(gpu.sms)} SMs · {units.number(gpu.cuda_cores)} CUDA cores"),
         ("memory", _gpu_memory(gpu)),

@@ -42,7 +42,7 @@ class Looked:
         self.first: dict[Place, tuple[int, int]] | None = None
         """Count and bytes by line once what the next steps needed is gone; `None` before."""
         known, followed = found.look.places.known, 0
-        for number, birth in enumerate(births):
+        for number, birth in enumerate(_storages(found)):
             if birth.phase == HELD or birth.operator is None or birth.line < 0 or ranks[number] in _OWNED:
                 continue
             storage = found.look.refs[number]()
@@ -70,7 +70,7 @@ class Looked:
 def replaced(found: Found) -> set[Place]:
     """Lines that put a tensor together that outlives the step, or made one which is like one of before the step that
     has gone, and longer in one dimension. A batch is none of them: what it is as long as, the program was given."""
-    births, refs = found.look.births, found.look.refs
+    births, refs = _storages(found), found.look.refs
     gone = {
         (birth.dtype, tuple(birth.shape))
         for number, birth in enumerate(births)
@@ -87,6 +87,11 @@ def replaced(found: Found) -> set[Place]:
         if joined or any(dtype == birth.dtype and _longer(shape, before) for dtype, before in gone):
             lines.add(found.look.places.known[birth.line])
     return lines
+
+
+def _storages(found: Found) -> list[Any]:
+    """The births of storages. Behind them are CUDA's blocks that no storage was seen for: nothing refers to those."""
+    return found.look.births[: len(found.look.refs)]
 
 
 def _longer(shape: tuple[int, ...], before: tuple[int, ...]) -> bool:

@@ -115,8 +115,10 @@ class Ooms:
 
     def _observed(self, device: int, wanted: int, total: int, free: int) -> None:
         """CUDA's allocator gives up. Called before the exception, outside of its lock, on whichever thread asked."""
-        free_now = _allowed(device, total, free)
-        facts = {"device": f"cuda:{device}", "asked": wanted, "device_free": free_now} | _fragments(device, wanted)
+        share = _share(device)
+        free_now = free if share is None else max(0, min(free, share["bytes"] - share["used"]))
+        facts = {"device": f"cuda:{device}", "asked": wanted, "device_free": free_now}
+        facts |= {"limit": share if free_now < free else None} | _fragments(device, wanted)
         self._tell("CUDA out of memory", _on_stack, fatal=False, facts=facts)
 
     def _tell(
@@ -188,6 +190,7 @@ class Ooms:
         own = [one for one in living if all(each._cdata not in ledger.seen for each in storages(one))]
         likely = [] if self._inputs.is_current else _batch(own, self._inputs, found)
         ledger.claim("inputs", likely)
+        ledger.claim("inputs", _copies(living, self._now(likely)))
         roots = [one for one in living if one.grad_fn is not None]
         kept = [*graph.saved(roots, notes), *roots]
         ledger.claim("activations", kept)
@@ -285,6 +288,13 @@ def _batch(living: list[Any], inputs: Inputs, where: Where) -> list[Any]:
     return found
 
 
+def _copies(living: list[Any], now: list[Any]) -> list[Any]:
+    """The copies on a device of the batch that is under way, by shape and dtype: no part of a graph."""
+    shapes = {(tuple(shape), dtype) for shape, dtype in now if shape}
+    plain = [one for one in living if type(one) is torch.Tensor and one.device.type != "cpu" and not one.requires_grad]
+    return [one for one in plain if (tuple(one.shape), str(one.dtype)[6:]) in shapes]
+
+
 def _of_datasets() -> set[int]:
     """The storages that datasets of the program hold in their attributes."""
     sets = [one for one in gc.get_objects() if issubclass(type(one), torch.utils.data.Dataset)]
@@ -304,15 +314,15 @@ def _busiest(ledger: Ledger) -> str:
     return max(sums, key=lambda name: sums[name]) if sums else "cpu"
 
 
-def _allowed(device: int, total: int, free: int) -> int:
-    """Bytes of the device that torch could still have taken: what the driver calls free, or less where a person has
-    set a share (`set_per_process_memory_fraction`)."""
+def _share(device: int) -> dict[str, Any] | None:
+    """The share of the device that a person has let torch have (`set_per_process_memory_fraction`), and what it has:
+    bytes. `None` where torch can't say."""
     fraction = getattr(torch.cuda, "get_per_process_memory_fraction", None)
     counted = allocator.counters(f"cuda:{device}")
     if fraction is None or counted is None:
-        return free
+        return None
     whole = torch.cuda.get_device_properties(device).total_memory
-    return max(0, min(free, int(fraction(device) * whole) - counted["reserved"]))
+    return {"name": "memory fraction", "bytes": int(fraction(device) * whole), "used": counted["reserved"]}
 
 
 def _fragments(device: int, wanted: int) -> dict[str, Any]:

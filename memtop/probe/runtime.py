@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from . import allocator, deep, describe, inputs, untraced, wire
+from . import allocator, cap, deep, describe, inputs, untraced, wire
 from .clock import Clock
 from .forwards import Forwards
 from .governor import Governor, Tier
@@ -85,6 +85,7 @@ class Probe(Unhooked, Visited, Leaking):
         """Say hello and put the hooks in."""
         self._facts = allocator.facts()
         self._link.send(wire.hello(self._facts))
+        cap.await_cuda()
         self._await_visits(self._facts)
         self._link.last_words = self._last_words
         from importlib import import_module
@@ -386,6 +387,7 @@ class Probe(Unhooked, Visited, Leaking):
             self._facts = facts
             self._link.send(wire.hello(facts))
             self._ooms.attach()
+        cap.cap_others()
         described = describe.model(self._tracker, self._inputs)
         if described != self._described:
             self._described = described

@@ -15,7 +15,7 @@ class Holdings:
     def __init__(self) -> None:
         self._told: dict[str, deque[tuple[float, int]]] = {}
         self._read: dict[str, float] = {}
-        self._then: dict[str, int] = {}
+        self._then: dict[str, int | None] = {}
 
     def held(self, device: str, t: float, count: int) -> None:
         """The target held `count` bytes at run second `t`: known tensors on the CPU, torch's reserve on CUDA."""
@@ -31,7 +31,8 @@ class Holdings:
             self._then[device] = self._at(device, t)
 
     def then(self, device: str) -> int | None:
-        """Bytes that the target held when the device was read; `None` before the first reading."""
+        """Bytes that the target held when the device was read; `None` before the first reading, and where the probe had
+        not told of that device before."""
         return self._then.get(device)
 
     def forget(self, device: str) -> None:
@@ -39,7 +40,7 @@ class Holdings:
         self._then.pop(device, None)
         self._read.pop(device, None)
 
-    def _at(self, device: str, t: float) -> int:
-        """What the newest word of the probe at or before `t` says."""
+    def _at(self, device: str, t: float) -> int | None:
+        """What the newest word of the probe at or before `t` says; `None` where there was none."""
         before = [one for one in reversed(self._told.get(device, ())) if one[0] <= t]
-        return max(before, key=lambda one: one[0])[1] if before else 0
+        return max(before, key=lambda one: one[0])[1] if before else None

@@ -39,6 +39,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     look: DeepLook | None = None
     """The newest at that device."""
     model: ModelRecord | None = None
+    sample: DeviceRecord | None = None
+    """The newest reading of that device."""
 
 
 class Ooms:
@@ -173,6 +175,7 @@ def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
         cached=told.cached,
         batch=failed,
         per_sample=per_sample,
+        others=_others(before.sample),
         peak_per_sample=_peak_per_sample(told, before, failed),
         scaling=sum(told.bytes.get(name) or 0 for name in ("inputs", "activations", "temporaries", "other_tensors")),
         activations=activations,
@@ -186,6 +189,13 @@ def _facts(told: Oom, whole: Whole, before: Before) -> Facts:
         changed=None if other is None else other.lines,
         segments=0 if other is None else other.segments,
     )
+
+
+def _others(sample: DeviceRecord | None) -> int | None:
+    """What other processes could free of a GPU: what NVML says of each, 0 where it names none. `None` for a host."""
+    if sample is None or sample.device == "cpu":
+        return None
+    return sum(one.bytes or 0 for one in sample.processes or () if not one.ours)
 
 
 def _scaled(told: Oom, before: Before, failed: int | None) -> tuple[int | None, int | None]:

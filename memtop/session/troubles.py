@@ -205,6 +205,7 @@ class Troubles:
                 room=lambda batch: self._state.forecasts.room(device, batch, self._state.now),
                 look=self._state.looks.newest(device),
                 model=self._state.model,
+                sample=self._state.devices.get(device),
             ),
         )
         return EventRecord(

@@ -18,7 +18,8 @@ def cap(device: torch.device, size: int) -> None:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         _spare(size, free, device)
-        torch.cuda.set_per_process_memory_fraction(size / total, device)
+        taken = torch.cuda.memory_reserved(device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (taken + size) / total), device)
     elif device.type == "mps":
         most = torch.mps.recommended_max_memory()
         _spare(size, most - torch.mps.driver_allocated_memory(), device)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,11 +27,50 @@ from memtop.model.plan import Plan, plan
 from memtop.model.step_events import StepEvents
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent), str(Path(__file__).parent / "models")]
-from bench_whatif import CASES, KINDS  # noqa: E402
+from bench_whatif import CASES as WHATIF  # noqa: E402
+from bench_whatif import KINDS, Case, images  # noqa: E402
 
 from tests.unit.cuda_allocator import Native  # noqa: E402
 from tests.unit.step_files import looked  # noqa: E402
 
+
+class Pixels(torch.nn.Module):
+    """A class for each pixel, the classes last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from varied import UNet
+
+        self.inner = UNet()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x).permute(0, 2, 3, 1)
+
+
+def varied(name: str) -> Any:
+    """Of the models that forecasts are measured on."""
+
+    def build(inplace: bool) -> Any:
+        import varied
+
+        return getattr(varied, name)()
+
+    return build
+
+
+def text(samples: int, half: bool) -> tuple[Any, Any]:
+    return torch.randint(0, 512, (samples, 96)), torch.randint(0, 512, (samples, 96))
+
+
+def masks(samples: int, half: bool) -> tuple[Any, Any]:
+    return torch.randn(samples, 3, 64, 64), torch.randint(0, 2, (samples, 64, 64))
+
+
+CASES = WHATIF | {
+    "gpt": Case(varied("GPT"), text, 8, "AdamW"),
+    "vit": Case(varied("ViT"), images, 8, "AdamW"),
+    "unet": Case(lambda inplace: Pixels(), masks, 8, "Adam"),
+}
 SMALL = (4, 6)
 STEPS = 4
 
@@ -110,6 +150,8 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     hopper = gpu and torch.cuda.get_device_capability()[0] == 9
     print(torch.cuda.get_device_name() if gpu else "no CUDA device here: nothing is held against a real `reserved`")
+    if os.environ.get("FAKE_CUDA_LEDGER"):
+        print("torch's own CUDA allocator over a stand-in for the runtime, no GPU: cuBLASLt and cuDNN ask for nothing")
     errors: dict[str, list[float]] = {"allocated": [], "reserved": []}
     for name in given.models or CASES:
         first, second = ((batch, seen(name, batch)) for batch in SMALL)

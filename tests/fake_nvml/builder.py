@@ -30,7 +30,7 @@ def build(absent: Iterable[str] = ()) -> Path:
     compiler's words where the source does not compile.
     """
     hidden = [f"-D{name}=absent_{name}" for name in sorted(absent)]
-    sources = [HERE / "nvml.c", HERE / "description.h"]
+    sources = [HERE / "nvml.c", HERE / "description.h", HERE.parent / "fake_cuda" / "ledger.h"]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
     digest.update(" ".join([*FLAGS, *hidden]).encode())
     folder = Path(tempfile.gettempdir()) / f"fake-nvml-{os.getuid()}" / digest.hexdigest()[:20]

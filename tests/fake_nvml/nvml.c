@@ -11,11 +11,23 @@
  * A number may be an error's name instead (`fan = not_supported`), or `n/a` for NVML's "value not available".
  * A key that is missing is not supported. In any section `fail.FUNCTION = ERROR` makes one function fail there and
  * `slow.FUNCTION = MILLISECONDS` makes it slow; on a device `state = gpu_is_lost` makes every function fail.
+ * Where FAKE_CUDA_LEDGER is set (tests/fake_cuda), the first GPU also holds what that file's processes hold.
  * To make a symbol look absent to dlsym, build with -DFUNCTION=another_name.
  *
  * Layouts and numbers are those of NVIDIA's public nvml.h, as nvidia-ml-py declares them.
  */
 #include "description.h"
+
+#include "../fake_cuda/ledger.h"
+
+/* What processes that run over the stand-in for the CUDA runtime hold of the first GPU, where there are any. */
+static u64 ledger_sum(const Section *s) {
+    u64 sum = 0;
+    if (s->kind != 'g' || s->slot || !getenv("FAKE_CUDA_LEDGER")) return 0;
+    for (int i = 0; i < LEDGER_SLOTS; i++)
+        if (ledger_lives(&ledger_open()[i])) sum += (u64)ledger_open()[i].bytes;
+    return sum;
+}
 
 /* ---- the library ---- */
 
@@ -84,13 +96,20 @@ static int by_index(const char *function, u32 index, Device *out) {
     return faults(slots[index].section, function);
 }
 
+/* The same place on the bus, however its numbers are written. */
+static int same_bus(const char *one, const char *other) {
+    u32 a[3], b[3];
+    return sscanf(one, "%x:%x:%x", &a[0], &a[1], &a[2]) == 3 && sscanf(other, "%x:%x:%x", &b[0], &b[1], &b[2]) == 3 &&
+           !memcmp(a, b, sizeof a);
+}
+
 static int by_key(const char *function, const char *key, const char *value, Device *out) {
     LOCKED;
     int code = enter_machine(function);
     if (code) return code;
     for (u32 i = 0; i < sizeof slots / sizeof *slots; i++) {
         const char *is = find(slots[i].section, key);
-        if (!is || strcmp(is, value)) continue;
+        if (!is || (strcmp(is, value) && !same_bus(is, value))) continue;
         *out = &slots[i];
         return faults(slots[i].section, function);
     }
@@ -291,6 +310,7 @@ API nvmlDeviceGetMemoryInfo(Device device, Memory *out) {
     DEVICE;
     GIVE(&out->total, "memory_total");
     GIVE(&out->free, "memory_free");
+    if (out->free != NA) out->free -= ledger_sum(s);
     out->used = out->total == NA ? NA : out->total - out->free;
     return 0;
 }
@@ -302,6 +322,9 @@ API nvmlDeviceGetMemoryInfo_v2(Device device, Memory2 *out) {
     GIVE(&out->reserved, "memory_reserved");
     GIVE(&out->free, "memory_free");
     GIVE(&out->used, "memory_used");
+    u64 more = ledger_sum(s);
+    if (out->free != NA) out->free -= more;
+    if (out->used != NA) out->used += more;
     return 0;
 }
 
@@ -326,6 +349,18 @@ API nvmlDeviceGetFieldValues(Device device, int length, Field *fields) {
 }
 
 API nvmlDeviceGetNvLinkState(Device device, u32 link, u32 *out) { DEVICE; (void)link, (void)out; return NOT_SUPPORTED; }
+API nvmlDeviceGetNvLinkRemoteDeviceType(Device device, u32 link, u32 *out) { DEVICE; (void)link, (void)out; return NOT_SUPPORTED; }
+API nvmlDeviceGetNvLinkRemotePciInfo_v2(Device device, u32 link, void *out) { DEVICE; (void)link, (void)out; return NOT_SUPPORTED; }
+
+typedef struct { u32 version; unsigned char cluster[16]; int status; u32 clique; unsigned char state; u32 health; } Fabric;
+
+/* Asked, it says that it is on none. */
+API nvmlDeviceGetGpuFabricInfoV(Device device, Fabric *out) {
+    DEVICE;
+    *out = (Fabric){.version = out->version};
+    return 0;
+}
+
 API nvmlDeviceGetNvLinkVersion(Device device, u32 link, u32 *out) { DEVICE; (void)link, (void)out; return NOT_SUPPORTED; }
 
 /* ---- who is on a device ---- */
@@ -349,6 +384,12 @@ static Process2 process_of(const Section *p) {
                       (u32)plain(at, "compute_instance", 0xffffffff)};
 }
 
+static void tell(Process2 process, int version, u32 at, u32 room, void *out) {
+    if (!out || at >= room) return;
+    if (version == 1) ((Process1 *)out)[at] = (Process1){process.pid, process.memory};
+    else ((Process2 *)out)[at] = process;
+}
+
 static int processes(const char *function, const char *kind, int version, Device device, u32 *room, void *out) {
     LOCKED;
     Section *s;
@@ -357,10 +398,11 @@ static int processes(const char *function, const char *kind, int version, Device
     if (code) return code;
     for (int i = 1; i < section_count; i++) {
         if (!is_on(&sections[i], s) || !is_a(&sections[i], kind)) continue;
-        Process2 process = process_of(&sections[i]);
-        if (found < *room && out && version == 1) ((Process1 *)out)[found] = (Process1){process.pid, process.memory};
-        if (found < *room && out && version != 1) ((Process2 *)out)[found] = process;
-        found++;
+        tell(process_of(&sections[i]), version, found++, *room, out);
+    }
+    for (int i = 0; i < LEDGER_SLOTS && ledger_sum(s) && !strcmp(kind, "compute"); i++) {
+        LedgerSlot *one = &ledger_open()[i];
+        if (ledger_lives(one)) tell((Process2){(u32)one->pid, (u64)one->bytes, ~0u, ~0u}, version, found++, *room, out);
     }
     code = found > *room ? TOO_SMALL : 0;
     *room = found;

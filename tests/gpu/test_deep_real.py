@@ -1,12 +1,13 @@
-"""A deep look on a real GPU, beside torch's own counters for the same step with nobody watching.
+"""A deep look on a GPU, beside torch's own counters for the same step with nobody watching.
 
-With `MEMTOP_RECORD` set the allocator's record is written to `tests/data/`, where `test_deep_cuda.py` plays it again
-without a device.
+With `MEMTOP_RECORD` set to a folder the allocator's record is written there; in `tests/fixtures/history` it is played
+again without a device (`test_replay_cuda.py`).
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from memtop.probe.cuda_history import UNSEEN  # noqa: E402
+from tests.gpu.device import STANDS_IN, computes  # noqa: E402
 from tests.unit.deep_driver import Driver, Seen, modules_of  # noqa: E402
-from tests.unit.recorded_trace import DATA, captured, save  # noqa: E402
+from tests.unit.recorded_trace import captured, save  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,
@@ -66,8 +68,23 @@ class Training:
         return Driver(self.optimizer, modules=modules_of(self.model)).look(self.step)
 
 
-def test_the_peak_is_the_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
-    training = Training("cuda:0")
+class Sequences(Training):
+    """Two encoder layers with dropout on 16 sequences of 64, AdamW, warm."""
+
+    def __init__(self, device: str) -> None:
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True)
+        self.model = nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Flatten(), nn.Linear(64 * 128, 10)).to(device)
+        self.x = torch.randn(16, 64, 128, device=device)
+        self.y = torch.randint(0, 10, (16,), device=device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters())
+        for _ in range(3):
+            self.step()
+
+
+@pytest.mark.parametrize("kind", ["cnn", "sequences"])
+def test_the_peak_is_the_allocators(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    training = (Training if kind == "cnn" else Sequences)("cuda:0")
     alone = training.peaks()
     played = captured(monkeypatch)
     seen = training.seen()
@@ -80,11 +97,14 @@ def test_the_peak_is_the_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(peak["allocator"]["allocated"] - alone["allocated"]) <= BLOCK
     assert sum(row["at_peak"] for row in seen.one("modules")["rows"]) == seen.peak
     assert sum(row["at_peak"] for row in seen.one("lines")["rows"]) == seen.peak
-    assert peak["where"]["phase"] == "backward"
-    if os.environ.get("MEMTOP_RECORD"):
-        name = f"cuda_{torch.cuda.get_device_name(0)}_torch_{torch.__version__}".replace(" ", "_")
+    if kind == "cnn":
+        assert peak["where"]["phase"] == "backward"
+    if folder := os.environ.get("MEMTOP_RECORD"):
+        over = "a stand-in for the CUDA runtime, without a GPU" if STANDS_IN else torch.cuda.get_device_name(0)
+        made = f"torch {torch.__version__} over {over}"
         counters = {name: count for name, count in peak["allocator"].items() if name != "retries"}
-        save(DATA / f"{name}.json", played[0], {"peak": list(peak["bytes"].values()), "counters": counters})
+        expected = {"made": made, "peak": list(peak["bytes"].values()), "counters": counters}
+        save(Path(folder) / f"{kind}{'_stand_in' if STANDS_IN else ''}.json.gz", played[0], expected)
 
 
 def test_the_categories_are_those_of_the_cpu() -> None:
@@ -114,6 +134,7 @@ def test_the_programs_own_history_is_left_alone() -> None:
     assert f"{UNSEEN}: the program's own memory history is on" in seen.memory("peak")["notes"]
 
 
+@computes
 def test_the_loss_is_bit_for_bit_that_of_a_run_that_nobody_watched() -> None:
     torch.backends.cudnn.deterministic = True
     try:

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the probe lives in a process that has torch")
 
 from memtop.probe.sample import Samples  # noqa: E402
+from tests.gpu.device import computes  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,8 +31,8 @@ def taken(tensor: Any) -> tuple[Samples, int]:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_copy_takes_no_memory_on_the_device(memory_format: Any) -> None:
-    images = torch.arange(4 * 3 * 32 * 32, device="cuda").float().reshape(4, 3, 32, 32)
-    images = images.contiguous(memory_format=memory_format)
+    images = torch.arange(4 * 3 * 32 * 32).float().reshape(4, 3, 32, 32)
+    images = images.contiguous(memory_format=memory_format).to("cuda")
     samples, more = taken(images)
     assert more == 0
     torch.cuda.synchronize()
@@ -43,6 +44,7 @@ def test_a_copy_takes_no_memory_on_the_device(memory_format: Any) -> None:
     assert record["picture"]["pixels"]
 
 
+@computes
 def test_what_is_still_on_its_way_is_told_later() -> None:
     """The device is kept busy: nobody waits for it, and the copy is read once it has come."""
     values = torch.zeros(8, 4, device="cuda")

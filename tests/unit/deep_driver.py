@@ -56,6 +56,8 @@ class Driver:
         self.tracker.know(modules)
         self._optimizers = optimizers
         self._look: DeepStep | None = None
+        self.found: Any = None
+        """What the last look has found."""
         self._first = True
         self._stepped = False
         for optimizer in optimizers:
@@ -74,6 +76,7 @@ class Driver:
             assert look.broken is None, look.broken
             look.step_ended()
             records = look.records()
+            self.found = look.found
             del kept
         finally:
             look.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,8 @@ from memtop.probe.births import Birth, Moment, Move
 from memtop.probe.cuda_history import Block, Entry, Recorded, Segment
 from memtop.probe.replay_cuda import course_from_history
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent.parent / "fixtures" / "history"
+"""Each was made by `tests/gpu/test_deep_real.py`, and says in `made` over what."""
 Played = tuple[Any, list[int], str, Recorded]
 """What `course_from_history` is given: look, ranks, device and record."""
 
@@ -49,13 +51,14 @@ def save(path: Path, played: Played, expected: dict[str, Any]) -> None:
     """Write it down with what is expected of it."""
     look, ranks, device, recorded = played
     facts = {"look": vars(look), "ranks": ranks, "device": device, "recorded": asdict(recorded), "expected": expected}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(facts, separators=(",", ":")) + "\n")
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with gzip.GzipFile(path, "wb", mtime=0) as file:
+        file.write(json.dumps(facts, separators=(",", ":")).encode())
 
 
 def load(path: Path) -> tuple[Played, dict[str, Any]]:
     """What was written down."""
-    facts = json.loads(path.read_text())
+    facts = json.loads(gzip.decompress(path.read_bytes()))
     kept, told = facts["look"], facts["recorded"]
     look = SimpleNamespace(
         births=[Birth(*one)._replace(shape=tuple(one[2])) for one in kept["births"]],

@@ -82,6 +82,20 @@ def test_divisions_are_those_torchs_own_test_of_the_parser_asserts() -> None:
     assert config.divisions[11:] == (1,) * 5
 
 
+@pytest.mark.parametrize(
+    ("text", "divisions"),
+    [
+        ("[64:4,128:2,>:8]", (4,) * 7 + (2,) + (8,) * 8),
+        ("[1:2,8:8,64:4,>:1]", (2, 0, 0, 8, 0, 0, 4) + (1,) * 9),
+        ("[4:8]", (8,) * 3 + (0,) * 13),
+        ("[>:4]", (0,) + (4,) * 15),
+    ],
+)
+def test_divisions_are_those_torchs_snapshot_tells(text: str, divisions: tuple[int, ...]) -> None:
+    """`allocator_settings` of torch 2.14's `_snapshot()` after these were set: `>` begins above the last size."""
+    assert parse(f"roundup_power2_divisions:{text}").divisions == divisions
+
+
 def test_a_segment_size_of_ones_own() -> None:
     """`large_segment_size_mb:40`: 2 MiB are allocated, and 40 reserved."""
     allocator = CachingAllocator(parse("large_segment_size_mb:40"))

@@ -22,6 +22,7 @@ from memtop.probe import cuda_history  # noqa: E402
 from memtop.probe.attribution import Attribution  # noqa: E402
 from memtop.probe.cuda_history import UNSEEN  # noqa: E402
 from memtop.probe.deep import DeepStep  # noqa: E402
+from memtop.probe.leaks import Leaks  # noqa: E402
 from memtop.protocol import records as wire  # noqa: E402
 from memtop.session.state import State  # noqa: E402
 from tests.unit import cuda_allocator  # noqa: E402
@@ -163,6 +164,20 @@ def test_scratch_of_any_operator_at_any_time(insert: Any, seed: int) -> None:
         assert (found["parameters"], found["gradients"]) == (4 * 62_210, 4 * 62_210)
         assert found["other_tensors"] == found["temporaries"] == 0
     assert seen.at("forward_end")["activations"] == 4 * (64 * 200 + 64 * 10 + 1 + 1)
+
+
+def test_blocks_that_no_storage_was_seen_for_are_no_leak(insert: Any) -> None:
+    """They stand behind the storages among the births, and nothing refers to them: a look at leaks passes them by."""
+    card = insert(lambda operator: 3 * MIB)
+    training = mlp()
+    card.allocator.malloc(8_519_680)
+    driver = Driver(training.optimizer, modules=modules_of(training.model))
+    driver.look(training.step)
+    look = driver.found.look
+    assert len(look.births) > len(look.refs)
+    leaks = Leaks(asks=False)
+    leaks.looked(driver.found)
+    assert leaks.news(10_000) == []
 
 
 def test_a_block_of_before_that_nobody_claims_is_other_until_it_is_freed(insert: Any) -> None:
@@ -352,9 +367,10 @@ def test_the_parts_are_the_whole_device_in_the_log(insert: Any) -> None:
     seen = training.seen(card)
     state = State(0)
     ours = [DeviceProcess(pid=1, name=None, bytes=900 * MIB, ours=True)]
-    gpu = DeviceRecord(t=0.0, device="cuda:0", memory_total=4000 * MIB, memory_free=2500 * MIB, processes=ours)
-    state.sampled([gpu])
     lines = [json.dumps(record).encode() for record in seen.records if record["kind"] == "memory"]
+    state.heard(wire.decode(lines[0]))
+    gpu = DeviceRecord(t=1e9, device="cuda:0", memory_total=4000 * MIB, memory_free=2500 * MIB, processes=ours)
+    state.sampled([gpu])
     log = {record.moment: record for line in lines for record in state.heard(wire.decode(line))}
     assert set(log) == set(MOMENTS)
     for moment, record in log.items():

@@ -66,7 +66,7 @@ def test_a_gpu(
         rounding = whole.bytes["rounding"]
         assert rounding is not None
         assert counters.allocated == known(whole.bytes) + rounding
-    if whole.total is not None and (not ours or None in ours):
+    if whole.total is not None and (not ours or None in ours or (then is None and counters is not None)):
         assert whole.bytes["context"] is None
         assert any("context is unknown" in note for note in whole.notes)
 
@@ -104,6 +104,16 @@ def test_a_gpu_by_hand() -> None:
         "other_processes": 150,
         "free": 1400,
     }
+
+
+def test_nvml_read_before_the_probes_first_word_leaves_the_context_unknown() -> None:
+    counters = Counters(requested=100, allocated=128, active=130, reserved=200)
+    processes = [DeviceProcess(pid=1, name=None, bytes=450, ours=True)]
+    gpu = device("cuda:0", memory_total=2000, memory_free=1400, processes=processes)
+    whole = on_cuda({"parameters": 90}, counters, gpu, None)
+    assert whole.bytes["context"] is None, "450 may hold the 200 that torch has now, or none of them"
+    assert (whole.bytes["other_processes"], whole.bytes["free"]) == (400, 1400)
+    assert any("before torch's reserve" in note for note in whole.notes)
 
 
 def test_nothing_read_yet() -> None:

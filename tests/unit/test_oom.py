@@ -12,7 +12,7 @@ from memtop.model import oom_text
 from memtop.model.forecast import Affine
 from memtop.model.ledger import Whole
 from memtop.model.oom import Change, Facts, batch_changes, fragmented, freed, remedies, shortfall
-from memtop.model.records import MemoryRecord
+from memtop.model.records import DeviceProcess, DeviceRecord, MemoryRecord
 from memtop.model.whatif import Line
 from memtop.protocol.oom import decode
 from memtop.session.ooms import Before, Ooms, as_data
@@ -235,6 +235,18 @@ def test_the_picture_is_joined_with_the_last_good_step() -> None:
     words = "\n".join(oom_text.lines(told))
     assert "train.py:31: loss = model(x) (module block.3)" in words
     assert "missing: 1.00 GiB" in words
+
+
+@pytest.mark.parametrize(("others", "saves"), [((), None), ((3 * GIB, None), 3 * GIB)])
+def test_only_what_nvml_says_of_other_processes_can_be_freed(others: tuple[int | None, ...], saves: int | None) -> None:
+    """The driver's own reserve is in `other_processes`, too, and no one gives it back."""
+    whole = Whole(bytes={**TOLD["bytes"], "other_processes": 9 * GIB, "free": GIB}, total=80 * GIB)
+    processes = [DeviceProcess(pid=9, name=None, bytes=one, ours=False) for one in others]
+    processes.append(DeviceProcess(pid=1, name=None, bytes=20 * GIB, ours=True))
+    sample = DeviceRecord(t=1.0, device="cuda:0", memory_total=80 * GIB, memory_free=GIB, processes=processes)
+    made = Ooms().heard(9.0, decode(TOLD), whole, Before(moments={}, batch=8, sample=sample))
+    found = [one.saves for one in made.remedies if one.kind == "others"]
+    assert found == ([] if saves is None else [saves])
 
 
 def test_a_smaller_batch_is_named_by_the_forecast_whatever_batch_was_looked_at() -> None:

@@ -120,9 +120,18 @@ def test_the_observers_picture(cuda: list[Any]) -> None:
     [told] = [one["data"] for one in link.sent]
     assert (told["device"], told["step"], told["asked"], told["fatal"]) == ("cuda:0", 4, 2 << 20, False)
     assert told["device_free"] == 100, "0.8 of 1000 less 700 reserved: the person's share, not the driver's 450"
+    assert told["limit"] == {"name": "memory fraction", "bytes": 800, "used": 700}
     assert (told["cached"], told["largest_free"]) == (900, 300), "of the large pool, of this device"
     assert told["place"]["file"] == __file__
     assert told["allocator"]["reserved"] == 700
+
+
+def test_a_share_that_does_not_bind_is_no_limit(cuda: list[Any]) -> None:
+    ooms, link = watcher([3])
+    ooms.attach()
+    cuda[0](0, 2 << 20, 1000, 60)
+    [told] = [one["data"] for one in link.sent]
+    assert (told["device_free"], told["limit"]) == (60, None)
 
 
 def test_a_small_request_is_served_from_the_small_pool(cuda: list[Any]) -> None:

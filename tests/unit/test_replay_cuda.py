@@ -91,6 +91,10 @@ def test_an_operator_on_a_thread_without_python_is_seen(phase: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", sorted(DATA.glob("cuda_*.json")), ids=lambda path: path.stem)
-def test_records_of_real_devices(path: Path) -> None:
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.json.gz")), ids=lambda path: path.stem)
+def test_records_of_torchs_own_allocator(path: Path) -> None:
     play(path)
+
+
+def test_there_are_such_records() -> None:
+    assert {path.name.split("_")[0] for path in DATA.glob("*.json.gz")} >= {"cnn", "sequences"}

@@ -100,3 +100,24 @@ def test_a_forecast_that_promises_too_much_is_not_believed_twice() -> None:
     assert search.largest is not None
     assert search.largest.batch_size == 1000
     assert len(asked) < 40
+
+
+@given(convex, st.integers(10**7, 10**9), st.floats(0.9, 1.0))
+def test_where_memory_runs_out_in_pieces_the_answer_is_near_and_soon_there(
+    truth: tuple[Affine, ...], limit: int, usable: float
+) -> None:
+    """On CUDA up to a tenth of the limit may lie in pieces: peaks don't tell of it, and each trial is a process."""
+    search, asked = Search(limit), []
+    search.near = 0.02
+    while (batch := search.next()) is not None:
+        assert batch not in asked
+        asked.append(batch)
+        took = peak(truth, batch)
+        fits = took <= limit * usable
+        search.add(Tried(batch_size=batch, fits=fits, peak_bytes=took if fits else None, lines=truth if fits else ()))
+    low, high = search.largest, search.smallest_over
+    assert low is not None
+    assert high is not None
+    assert peak(truth, low.batch_size) <= limit * usable < peak(truth, high.batch_size)
+    assert high.batch_size - low.batch_size <= max(1, 0.02 * high.batch_size)
+    assert len(asked) <= 8

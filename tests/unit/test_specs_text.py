@@ -119,7 +119,7 @@ def test_the_gpus_facts() -> None:
 def test_a_hidden_gpu_and_a_mig_instance() -> None:
     instance = msgspec.structs.replace(GPU, visible_as=None, parent_uuid="GPU-parent", mig=True)
     text = lines(HOST, [instance], "one is lost")
-    assert row(text, "torch's name").startswith("hidden from torch")
+    assert row(text, "torch's name").startswith("hidden by CUDA_VISIBLE_DEVICES")
     assert "MIG instance 0  NVIDIA H200" in text
     assert row(text, "MIG, part of") == "GPU-parent"
     assert text[-1] == "  one is lost"

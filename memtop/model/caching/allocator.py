@@ -47,11 +47,18 @@ class CachingAllocator:
     """One device's allocator. The counters are those of `torch.cuda.memory_stats`, in bytes, without streams:
     `active` would be `allocated`."""
 
-    def __init__(self, config: AllocatorConfig | None = None, limit: int | None = None, capped: bool = False) -> None:
+    def __init__(
+        self,
+        config: AllocatorConfig | None = None,
+        limit: int | None = None,
+        capped: bool = False,
+        total: int | None = None,
+    ) -> None:
         """`limit`: bytes that it may reserve at most, `None` for no limit. `capped`: the limit was set by
-        `set_per_process_memory_fraction` and is not what the driver has: garbage is collected only then."""
+        `set_per_process_memory_fraction` and is not what the driver has: garbage is collected only then. `total`: bytes
+        of the device; expandable segments are as large as it is."""
         self.config = config or AllocatorConfig()
-        self.limit, self._capped = limit, capped
+        self.limit, self.total, self._capped = limit, total, capped
         self.requested = self.allocated = self.reserved = 0
         self.peak_allocated = self.peak_reserved = 0
         self.segments = 0
@@ -107,7 +114,7 @@ class CachingAllocator:
 
     def tiles(self) -> list[list[Block]]:
         """The blocks of each segment, in the order of their addresses; expandable segments with their unmapped ends."""
-        heads = [*self._heads.values(), *(one.head for one in self._expandable.values() if one.head is not None)]
+        heads = [*self._heads.values(), *(head for one in self._expandable.values() for head in one.heads)]
         return [list(head.row()) for head in heads]
 
     # -- what its parts share ----------------------------------------------------------------------------------------
@@ -115,6 +122,11 @@ class CachingAllocator:
     def fits(self, more: int) -> bool:
         """Whether the driver would still give so many bytes."""
         return self.limit is None or self.reserved + more <= self.limit
+
+    def maps(self, more: int) -> bool:
+        """Whether the driver would put memory behind so many bytes of pages. torch holds only the size of a segment
+        against a cap, before it maps whole pages: they may lie above it."""
+        return self._capped or self.fits(more)
 
     def took(self, more: int) -> None:
         """The driver gave memory; negative: it was given back."""

@@ -112,7 +112,8 @@ def _divisions(name: str, value: str) -> tuple[int, ...]:
             raise ConfigError(f"{name}:{value} must be a list of SIZE:DIVISIONS")
         divisions = _power(name, count)
         if size == ">":
-            found[max(last, 0) :] = [divisions] * (INTERVALS - max(last, 0))
+            behind = max(last, 0) + 1
+            found[behind:] = [divisions] * (INTERVALS - behind)
             continue
         index = min(_power(name, size).bit_length() - 1, INTERVALS - 1)
         if last < 0:

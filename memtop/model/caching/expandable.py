@@ -1,4 +1,4 @@
-"""Expandable segments: one range of addresses a pool, which memory is put behind page by page.
+"""Expandable segments: ranges of addresses of a pool, which memory is put behind page by page.
 
 Pages are 2 MiB for small blocks and `large_segment_size_mb` for large ones (driver API, so no smaller piece can be
 given back). A request that no free block meets gets pages at the lowest address where free and unmapped blocks in a row
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from memtop.model.caching.allocator import CachingAllocator
 
 _ROOM = 1 << 44
-"""Addresses of a segment: torch takes 9/8 of the device's memory, and a second segment where that is used up; here one
-is always enough."""
+"""Addresses of a segment where the device's memory is not known: one is always enough then."""
 
 
 class Expandable:
-    """The expandable segment of one pool."""
+    """The expandable segments of one pool: mostly one, another where no row of free blocks and holes has room."""
 
     def __init__(self, pool: Pool, allocator: CachingAllocator) -> None:
         self._pool, self._allocator = pool, allocator
-        self.head: Block | None = None
-        """Its first block; `None` before the first request."""
+        self.heads: list[Block] = []
+        """The first block of each, by address."""
 
     def take(self, size: int) -> Block | None:
         """A free block of at least `size`, taken out of the pool; `None` where the driver has no more memory. Pages
@@ -39,7 +38,8 @@ class Expandable:
             block = mapped
         while block.size < size:
             behind = block.after
-            assert behind is not None, "a candidate is followed by enough room"
+            if behind is None:  # More than the whole device was asked for.
+                return None
             mapped = self._map(behind, min(behind.size, size - block.size))
             if mapped is None:
                 return None
@@ -50,33 +50,39 @@ class Expandable:
     def release(self) -> None:
         """Give back the whole pages inside free blocks."""
         page = sizes.page(self._pool.small, self._allocator.config)
-        row = [] if self.head is None else list(self.head.row())
-        base = row[0].address if row else 0
-        for block in row:
-            if block.used or not block.mapped:
-                continue
-            offset = block.address - base
-            begins, ends = sizes.up(offset, page), (offset + block.size) // page * page
-            if begins < ends:
-                self._unmap(block, block.address + begins - offset, ends - begins)
+        for head in self.heads:
+            for block in list(head.row()):
+                if block.used or not block.mapped:
+                    continue
+                offset = block.address - head.address
+                begins, ends = sizes.up(offset, page), (offset + block.size) // page * page
+                if begins < ends:
+                    self._unmap(block, block.address + begins - offset, ends - begins)
+        self.heads = [head for head in self.heads if head.mapped or not head.whole]
 
     def _candidate(self, size: int) -> Block:
         """Where to begin: the lowest free or unmapped block with enough room behind it."""
-        if self.head is None:
-            self.head = Block(self._allocator.place(_ROOM), _ROOM, self._pool.small, mapped=False)
-        for block in self.head.row():
+        for block in (one for head in self.heads for one in head.row()):
             if block.mapped:
                 continue
             before = block.before
             first = before if before is not None and not before.used else block
             if _room(first, size):
                 return first
-        raise AssertionError("an expandable segment has room for any device")
+        return self._segment()
+
+    def _segment(self) -> Block:
+        """A fresh range of addresses: 9/8 of the device's memory, in whole pages."""
+        page, total = sizes.page(self._pool.small, self._allocator.config), self._allocator.total
+        room = _ROOM if total is None else sizes.up(total + total // 8, page)
+        head = Block(self._allocator.place(room), room, self._pool.small, mapped=False)
+        self.heads.append(head)
+        return head
 
     def _map(self, block: Block, size: int) -> Block | None:
         """Put memory behind the first pages of an unmapped block. What is free then, with its neighbours."""
         more = min(sizes.up(size, sizes.page(self._pool.small, self._allocator.config)), block.size)
-        if not self._allocator.fits(more):
+        if not self._allocator.maps(more):
             return None
         self._allocator.took(more)
         if more < block.size:
