@@ -117,7 +117,7 @@ def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> 
     now = _("now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment))
     text = " " * (2 + _NAME) + "  " + right(now, layout.size.width)
     text += "  " + right(_("at peak"), layout.size.width) if layout.peak else ""
-    text += "  " + right(_("highest"), layout.size.width)
+    text += "  " + right(_("at highest"), layout.size.width)
     text += "  " + right(_("share"), 7) if layout.share else ""
     if layout.history:
         span = units.duration(layout.history * snapshot.series_seconds)
