@@ -54,7 +54,8 @@ class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     where it can't be told what grows with the length."""
     limit_is: str | None = None
     """Which limit `limit_bytes` is: `device` (on the CPU RAM or the cgroup's limit), or one on the process itself,
-    `RLIMIT_AS` (`ulimit -v`) or `RLIMIT_DATA` (`ulimit -d`); `null` where none is known."""
+    `RLIMIT_AS` (`ulimit -v`) or `RLIMIT_DATA` (`ulimit -d`), or on its share of a GPU, `memory fraction`
+    (`set_per_process_memory_fraction`); `null` where none is known."""
     image: list[int] = msgspec.field(default_factory=list)
     """Height and width of the images that were looked at; empty where the inputs are none."""
     max_pixels: int | None = None

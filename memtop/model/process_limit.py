@@ -1,11 +1,12 @@
-"""A limit on a process's own memory (`ulimit -v`, `ulimit -d`): how much of it tensors can have, and which batch fits.
+"""A limit on a process's own memory (`ulimit -v`, `ulimit -d`, a share of a GPU): how much of it tensors can have, and
+which batch fits.
 
-Such a limit counts addresses, and not all that tensors gave back can be had again. glibc maps blocks of 32 MiB and more
-one by one, and returns them; smaller ones lie in a heap, in which a freed block often does not serve a request for as
-many bytes (torch asks for aligned ones), and which keeps up to 64 MiB at its top. Where convolutions, perceptrons and
-stacks of small layers ran out under `RLIMIT_AS`, the heap had 0.5 to 1.2 times as many bytes beside as its tensors had
-(and which batches fitted was not even in order: 380 failed where 420 passed). So twice
-as much as its tensors need is allowed for it, to the end of the step: the answer is an estimate on the safe side. Pure.
+A limit by `ulimit` counts addresses, and not all that tensors gave back can be had again. glibc maps blocks of 32 MiB
+and more one by one, and returns them; smaller ones lie in a heap, in which a freed block often does not serve a request
+for as many bytes (torch asks for aligned ones), and which keeps up to 64 MiB at its top. Where convolutions,
+perceptrons and stacks of small layers ran out under `RLIMIT_AS`, the heap had 0.5 to 1.2 times as many bytes beside as
+its tensors had (and which batches fitted was not even in order: 380 failed where 420 passed). So twice as much as its
+tensors need is allowed for it, to the end of the step: the answer is an estimate on the safe side. Pure.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from memtop.model.units import size
 
 DEVICE: Final = "device"
 """The name of the limit where none on the process holds: what the device itself has."""
+SHARE: Final = "memory fraction"
+"""The name of the limit on what torch may reserve of a GPU. What it keeps in pieces is not foretold."""
 MAPPED: Final = 32 << 20
 """Bytes from which on a block is mapped by itself: glibc's `DEFAULT_MMAP_THRESHOLD_MAX` on 64 bits."""
 TOP: Final = 64 << 20
@@ -34,7 +37,7 @@ class ProcessLimit(msgspec.Struct, frozen=True, kw_only=True):
     """One limit, bytes."""
 
     name: str
-    """`RLIMIT_AS` or `RLIMIT_DATA`."""
+    """`RLIMIT_AS`, `RLIMIT_DATA` or `SHARE`."""
     bytes: int
     beside: int
     """What is mapped of it for other things than tensors."""
@@ -62,6 +65,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """What the limit is and what is taken off it."""
         one = self.limit
+        if one.name == SHARE:
+            return f"the limit is the share of the GPU that the training lets torch reserve: {size(one.bytes)}"
         return (
             f"the limit is {one.name}, set on the process: {size(one.bytes)} less {size(one.beside)} that are mapped "
             f"beside tensors and {size(self.kept)} that the C library may keep of what is freed, an estimate"
@@ -84,8 +89,10 @@ def kept(limit: ProcessLimit, lines: Sequence[Affine], blocks: Blocks, batch: in
     """What is allowed for the heap at a batch size, beside the peak.
 
     The heap grows to twice its blocks, where those are most, and stays so: in a phase in which they are gone all of it
-    is beside the tensors. What lies at its top comes on top of that.
+    is beside the tensors. What lies at its top comes on top of that. A GPU's memory is none of the C library's.
     """
+    if limit.name == SHARE:
+        return 0
     heap = sum(whole * at // batch for one, whole in blocks if one * at < MAPPED * batch)
     whole = sum(one for _, one in blocks) * at // batch
     highest = max((line.at(at) + 2 * heap - _inside(line, at, heap, whole) for line in lines), default=2 * heap)

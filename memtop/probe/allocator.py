@@ -75,6 +75,19 @@ def memory(device: str) -> int:
         return whole
 
 
+def share(device: str) -> int | None:
+    """Bytes that torch may reserve of a CUDA device where a person has set a share of it
+    (`set_per_process_memory_fraction`); `None` for the whole device, and where torch can't say."""
+    fraction = getattr(torch.cuda, "get_per_process_memory_fraction", None)
+    if fraction is None or not device.startswith("cuda:") or not torch.cuda.is_initialized():
+        return None
+    try:
+        set_to = float(fraction(int(device[5:])))
+    except (AttributeError, RuntimeError):  # Another allocator's back end has no shares.
+        return None
+    return int(set_to * memory(device)) if set_to < 1 else None
+
+
 def facts() -> dict[str, Any]:
     """What a `hello` says of this torch. Asks for devices only where CUDA has begun: asking would begin it."""
     backend = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import events, limits, wire
+from . import allocator, events, limits, wire
 from .attribution import CATEGORIES, PARAMETERS, Attribution
 from .births import BACKWARD, FORWARD, HELD, PHASES, RECOMPUTE, Birth, Moment
 from .by_line import lines
@@ -20,7 +20,7 @@ from .pixels import image_of
 from .places import module_names, text_of
 from .replay import Change, Course, changes, course, thinned
 from .replay_cuda import course_from_history
-from .scaling import Growth, batch_of, scaling
+from .scaling import Growth, batch_of, rounding, scaling
 
 _MARKS = 4000
 _NONE = {"retries": 0}
@@ -220,9 +220,11 @@ class Found:
 
 
 def _limits(made: Course, taken: Mapping[str, Sequence[limits.Reading]]) -> list[dict[str, int | str]]:
-    """Of the process's own limits, what other things than tensors have: they hold for host memory alone."""
+    """Of the process's own limits, what other things than tensors have: on a GPU of the share that torch may reserve,
+    on the CPU of those on the process."""
     if made.device != "cpu":
-        return []
+        share = allocator.share(made.device)
+        return [] if share is None else [{"name": limits.SHARE, "bytes": share, "beside": rounding(made)}]
     held = {name: sum(made.points[count]) for name, (_, count) in made.moments.items() if name in taken}
     return limits.beside([taken[name] for name in held], list(held.values()))
 

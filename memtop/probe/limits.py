@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+SHARE = "memory fraction"
+"""The limit that a person sets on torch's own reserve of a GPU."""
 _KINDS = (("RLIMIT_AS", 0), ("RLIMIT_DATA", 5))
 """A limit, and which figure of `/proc/self/statm` the kernel holds against it. The second has the main thread's stack
 in it, which the kernel leaves out: some hundred KiB too much."""

@@ -115,7 +115,7 @@ class Ooms:
 
     def _observed(self, device: int, wanted: int, total: int, free: int) -> None:
         """CUDA's allocator gives up. Called before the exception, outside of its lock, on whichever thread asked."""
-        share = _share(device)
+        share = _share(f"cuda:{device}")
         free_now = free if share is None else max(0, min(free, share["bytes"] - share["used"]))
         facts = {"device": f"cuda:{device}", "asked": wanted, "device_free": free_now}
         facts |= {"limit": share if free_now < free else None} | _fragments(device, wanted)
@@ -314,15 +314,12 @@ def _busiest(ledger: Ledger) -> str:
     return max(sums, key=lambda name: sums[name]) if sums else "cpu"
 
 
-def _share(device: int) -> dict[str, Any] | None:
-    """The share of the device that a person has let torch have (`set_per_process_memory_fraction`), and what it has:
-    bytes. `None` where torch can't say."""
-    fraction = getattr(torch.cuda, "get_per_process_memory_fraction", None)
-    counted = allocator.counters(f"cuda:{device}")
-    if fraction is None or counted is None:
-        return None
-    whole = torch.cuda.get_device_properties(device).total_memory
-    return {"name": "memory fraction", "bytes": int(fraction(device) * whole), "used": counted["reserved"]}
+def _share(device: str) -> dict[str, Any] | None:
+    """The share of the device that a person has let torch have, and what it has: bytes. `None` where none is set."""
+    size, counted = allocator.share(device), allocator.counters(device)
+    return (
+        None if size is None or counted is None else {"name": limits.SHARE, "bytes": size, "used": counted["reserved"]}
+    )
 
 
 def _fragments(device: int, wanted: int) -> dict[str, Any]:

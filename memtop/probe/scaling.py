@@ -62,7 +62,7 @@ def scaling(found: Found, made: Course, batch: int, growth: Growth, limited: boo
         "batch_size": batch,
         "batches": max(1, found.look.yielded),
         "peak": sum(made.highest),
-        "rounding": _rounding(made),
+        "rounding": rounding(made),
         "blocks": _blocks(made, growth.grows) if limited else [],
         "sample_shape": list(found.look.sample),
         "phases": _squares(found, made, batch, growth) if growth.squared else _affines(found, made, batch, growth),
@@ -111,7 +111,7 @@ def _fullest(made: Course, growing: list[bool]) -> int:
     return best
 
 
-def _rounding(made: Course) -> int:
+def rounding(made: Course) -> int:
     """Bytes of the allocator's rounding at the peak; 0 where it is not known."""
     counters = made.counters
     return 0 if counters is None else max(0, counters["allocated"] - counters["requested"])

@@ -67,10 +67,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """A limit that somebody has set on the process's own memory."""
 
     name: str
-    """`RLIMIT_AS` or `RLIMIT_DATA`."""
+    """`RLIMIT_AS` or `RLIMIT_DATA`; `memory fraction`, of torch's reserve of a GPU."""
     bytes: Count
     beside: Count
-    """What the process has mapped of it for other things than tensors: the least of the look's moments."""
+    """What the process has mapped of it for other things than tensors: the least of the look's moments. Of a GPU the
+    allocator's rounding at the peak."""
 
 
 class Scaling(Wire, frozen=True, kw_only=True, tag="scaling"):

@@ -74,6 +74,17 @@ def test_a_batch_that_is_too_large_names_its_line_and_one_that_works(tmp_path: P
     assert python(STARVED, "batch", size).returncode == 0, "the remedy works"
 
 
+def test_a_forecast_knows_the_share_that_a_training_lets_torch_reserve(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    memtop("run", "--headless", "--python", sys.executable, "--log", str(log), STARVED, "batch", "64")
+    told = [one for one in logged(log) if one["kind"] == "forecast"][-1]
+    assert told["limit_is"] == "memory fraction"
+    assert 0 <= SHARE - told["limit_bytes"] < 1 << 20
+    most = told["max_batch_size"]
+    assert python(STARVED, "batch", str(most)).returncode == 0
+    assert python(STARVED, "batch", str(most + most // 4)).returncode == 1
+
+
 def test_what_is_held_at_that_instant_is_known(tmp_path: Path) -> None:
     oom = told(starved(tmp_path, "batch", "16384")[3])
     parameters = (64 * 8192 + 8192 + 8192 * 8 + 8) * 4

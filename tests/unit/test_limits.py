@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memtop.model.forecast import Affine, peak_at
-from memtop.model.process_limit import ProcessLimit, kept, room, tightest
+from memtop.model.process_limit import SHARE, ProcessLimit, kept, room, tightest
 from memtop.probe import limits
 from memtop.probe.limits import Reading
 
@@ -75,6 +75,14 @@ def test_what_the_heap_may_keep_is_allowed_for() -> None:
     assert tight.max_batch == (148 * 7 // 8 - 10) // 2, "as much again as a sample has"
     assert tight.kept == 148 * MIB // 8 + (tight.max_batch or 0) * MIB
     assert tight.bytes == 148 * MIB - tight.kept
+
+
+def test_a_share_of_a_gpu_is_none_of_the_heaps() -> None:
+    share = limit(110 * MIB, 2 * MIB, SHARE)
+    found = room(share, LINES, 0.0, [(2 * MIB, 8 * MIB)], 8)
+    assert (found.kept, found.bytes, found.max_batch) == (0, 108 * MIB, 98)
+    assert found.words() == "the limit is the share of the GPU that the training lets torch reserve: 110 MiB"
+    assert SHARE == limits.SHARE, "what the probe calls it"
 
 
 def test_the_heap_stays_in_a_phase_in_which_its_blocks_are_gone() -> None:
