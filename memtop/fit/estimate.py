@@ -34,7 +34,7 @@ def estimate(
     why = missing(snapshot)
     if why is not None:
         raise FitError(f"the run says too little: {why}", "more --steps, or another batch", trial.words)
-    limit_is = "as asked" if limit is not None else f"what {trial.device} has for tensors now"
+    limit_is = "as asked" if limit is not None else trial.limit_words
     found = told(snapshot, limit, _margin(snapshot, limit, margin))
     assert found is not None
     return Estimate(trial=trial, told=found, limit_is=limit_is if found.limit is not None else "not known")

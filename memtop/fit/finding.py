@@ -95,7 +95,7 @@ def find(
 def _take(finding: Finding, trial: Trial) -> None:
     search = finding.search
     if search.limit is None and trial.limit_bytes is not None:
-        search.limit, finding.limit_is = trial.limit_bytes, f"what {trial.device} has for tensors now"
+        search.limit, finding.limit_is = trial.limit_bytes + (trial.pieces_bytes or 0), trial.limit_words
         if trial.device == "cpu":
             search.margin = max(search.margin, HOST_MARGIN)
     if search.in_a_pass is None:

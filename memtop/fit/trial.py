@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from memtop.launcher import manifests
 from memtop.model.forecast import Affine
 from memtop.model.forecast_record import ForecastRecord
+from memtop.model.process_limit import DEVICE
 from memtop.model.records import EndRecord, EventRecord, MemoryRecord, Record, StepRecord
 from memtop.model.snapshot import Snapshot
 from memtop.model.text import harmless
@@ -92,6 +93,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     limit_bytes: int | None = None
     """What tensors could have had on that device, as the forecast says."""
+    pieces_bytes: int | None = None
+    """Beside it, of a GPU: what the forecast leaves to the allocator's pieces. A trial shows what they really take."""
+    limit_is: str | None = None
+    """Which limit that is, as in the log's `forecast`."""
     lines: tuple[Affine, ...] = ()
     """The forecast: bytes of each phase as functions of the batch size."""
     seen_batch: int | None = None
@@ -111,6 +116,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     most_per_second: float | None = None
     words: tuple[str, ...] = ()
     """Of one that did not run: why, or the last that it printed."""
+
+    @property
+    def limit_words(self) -> str:
+        """What sets `limit_bytes`."""
+        if self.limit_is in (None, DEVICE):
+            return f"what {self.device} has for tensors now"
+        return f"what {self.limit_is} leaves for tensors now, an estimate"
 
 
 class _Seen(msgspec.Struct):
@@ -233,6 +245,8 @@ def _trial(batch: int, seen: _Seen, end: EndRecord | None, outcome: Outcome, out
         surround_bytes=None if peak is None else _surround(peak),
         device=None if peak is None else peak.device,
         limit_bytes=None if seen.forecast is None else seen.forecast.limit_bytes,
+        pieces_bytes=None if seen.forecast is None else seen.forecast.pieces_bytes,
+        limit_is=None if seen.forecast is None else seen.forecast.limit_is,
         lines=() if seen.forecast is None else tuple(_of_asked(seen.forecast, batch)),
         seen_batch=seen.batch,
         steps=seen.done,

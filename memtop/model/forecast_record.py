@@ -56,6 +56,9 @@ class ForecastRecord(RecordBase, frozen=True, kw_only=True):
     """Which limit `limit_bytes` is: `device` (on the CPU RAM or the cgroup's limit), or one on the process itself,
     `RLIMIT_AS` (`ulimit -v`) or `RLIMIT_DATA` (`ulimit -d`), or on its share of a GPU, `memory fraction`
     (`set_per_process_memory_fraction`); `null` where none is known."""
+    pieces_bytes: int | None = None
+    """Of a GPU: what is left to the pieces that torch's allocator can give to no request, beside `limit_bytes`; an
+    estimate. `null` on the CPU."""
     image: list[int] = msgspec.field(default_factory=list)
     """Height and width of the images that were looked at; empty where the inputs are none."""
     max_pixels: int | None = None

@@ -23,7 +23,10 @@ from memtop.model.units import size
 DEVICE: Final = "device"
 """The name of the limit where none on the process holds: what the device itself has."""
 SHARE: Final = "memory fraction"
-"""The name of the limit on what torch may reserve of a GPU. What it keeps in pieces is not foretold."""
+"""The name of the limit on what torch may reserve of a GPU."""
+PIECES: Final = 10
+"""Of a GPU's memory one part in so many is left to what torch's allocator keeps in pieces that no request fits: tensors
+filled 90 to 96 % of caps of 256 MiB to 24 GiB when the first request failed."""
 MAPPED: Final = 32 << 20
 """Bytes from which on a block is mapped by itself: glibc's `DEFAULT_MMAP_THRESHOLD_MAX` on 64 bits."""
 TOP: Final = 64 << 20
@@ -53,7 +56,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: ProcessLimit
     kept: int
-    """Bytes that are allowed for the C library's heap at the answer."""
+    """Bytes that are allowed for the C library's heap at the answer; of a GPU for the allocator's pieces."""
     max_batch: int | None
     """The largest batch below which all fit; 0 where not even one sample does; `None` where nothing grows."""
 
@@ -66,7 +69,10 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         """What the limit is and what is taken off it."""
         one = self.limit
         if one.name == SHARE:
-            return f"the limit is the share of the GPU that the training lets torch reserve: {size(one.bytes)}"
+            return (
+                f"the limit is the share of the GPU that the training lets torch reserve: {size(one.bytes)} less "
+                f"{size(self.kept)} for what its allocator keeps in pieces, an estimate"
+            )
         return (
             f"the limit is {one.name}, set on the process: {size(one.bytes)} less {size(one.beside)} that are mapped "
             f"beside tensors and {size(self.kept)} that the C library may keep of what is freed, an estimate"
@@ -92,7 +98,7 @@ def kept(limit: ProcessLimit, lines: Sequence[Affine], blocks: Blocks, batch: in
     is beside the tensors. What lies at its top comes on top of that. A GPU's memory is none of the C library's.
     """
     if limit.name == SHARE:
-        return 0
+        return limit.left // PIECES
     heap = sum(whole * at // batch for one, whole in blocks if one * at < MAPPED * batch)
     whole = sum(one for _, one in blocks) * at // batch
     highest = max((line.at(at) + 2 * heap - _inside(line, at, heap, whole) for line in lines), default=2 * heap)

@@ -27,7 +27,7 @@ from memtop.model.forecast import (
     peak_of_length,
 )
 from memtop.model.forecast_record import ForecastRecord
-from memtop.model.process_limit import DEVICE, ProcessLimit, Room, kept, room, tightest
+from memtop.model.process_limit import DEVICE, PIECES, ProcessLimit, Room, kept, room, tightest
 from memtop.model.records import InputTensor, MemoryRecord, Setting
 from memtop.model.text import harmless, one_line
 from memtop.protocol import records as wire
@@ -175,7 +175,7 @@ class Forecasts:
         if not shapes:
             return None
         _, known = self._largest(shapes)
-        limit = _limit(now(device), known.best.rounding)
+        limit = _limit(device, now(device), known.best.rounding)
         limits = self._limits.get((self._training, device), ())
         look = known.best
         rooms = [one.left - kept(one, look.lines, look.blocks, look.batch, batch) for one in limits]
@@ -204,7 +204,7 @@ class Forecasts:
         shape, known = self._largest(shapes)
         look, points = known.best, sorted(known.points.values(), key=lambda point: point.batch_size)
         error = error_of(points)
-        limit = _limit(now(device), look.rounding)
+        limit = _limit(device, now(device), look.rounding)
         most = None if limit is None else max_batch(look.lines, limit, error)
         process = self._of_process(device, look, error, limit, most)
         if process is not None:
@@ -235,10 +235,11 @@ class Forecasts:
             + _of_length(look, error_of_length)
             + _of_pixels(look, error_of_pixels)
             + self._larger(shape)
-            + ("" if process is None else f"; {process.words()}"),
+            + (_of_pieces(device) if process is None else f"; {process.words()}"),
             length=look.length,
             max_length=None if limit is None else max_length(look.curves, limit, error_of_length),
             lengths=list(look.curves),
+            pieces_bytes=_pieces(device, limit, process),
             limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
             image=list(look.image),
             max_pixels=pixels,
@@ -356,11 +357,24 @@ def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
     )
 
 
-def _limit(now: MemoryRecord | None, rounding: int) -> int | None:
-    """What tensors can have: what is free, what they have, and what the allocator keeps for them."""
+def _limit(device: str, now: MemoryRecord | None, rounding: int) -> int | None:
+    """What tensors can have: what is free, what they have, and what the allocator keeps for them; on a GPU but for what
+    it keeps in pieces."""
     if now is None or now.device_total is None or now.bytes.get("free") is None:
         return None
-    return max(0, now.device_total - rounding - sum(now.bytes.get(name) or 0 for name in _TAKEN))
+    whole = max(0, now.device_total - rounding - sum(now.bytes.get(name) or 0 for name in _TAKEN))
+    return whole if device == "cpu" else whole - whole // PIECES
+
+
+def _pieces(device: str, limit: int | None, process: Room | None) -> int | None:
+    """What a limit on a GPU leaves to the allocator's pieces, bytes; `None` where there are none."""
+    if device == "cpu" or limit is None:
+        return None
+    return limit // (PIECES - 1) if process is None else process.kept
+
+
+def _of_pieces(device: str) -> str:
+    return "" if device == "cpu" else "; a tenth of the GPU's memory is left to what torch's allocator keeps in pieces"
 
 
 def _moved(before: ForecastRecord, after: ForecastRecord) -> bool:

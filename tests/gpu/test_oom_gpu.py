@@ -79,7 +79,7 @@ def test_a_forecast_knows_the_share_that_a_training_lets_torch_reserve(tmp_path:
     memtop("run", "--headless", "--python", sys.executable, "--log", str(log), STARVED, "batch", "64")
     told = [one for one in logged(log) if one["kind"] == "forecast"][-1]
     assert told["limit_is"] == "memory fraction"
-    assert 0 <= SHARE - told["limit_bytes"] < 1 << 20
+    assert 0 <= SHARE - told["limit_bytes"] - told["pieces_bytes"] < 1 << 20
     most = told["max_batch_size"]
     assert python(STARVED, "batch", str(most)).returncode == 0
     assert python(STARVED, "batch", str(most + most // 4)).returncode == 1

@@ -80,8 +80,10 @@ def test_what_the_heap_may_keep_is_allowed_for() -> None:
 def test_a_share_of_a_gpu_is_none_of_the_heaps() -> None:
     share = limit(110 * MIB, 2 * MIB, SHARE)
     found = room(share, LINES, 0.0, [(2 * MIB, 8 * MIB)], 8)
-    assert (found.kept, found.bytes, found.max_batch) == (0, 108 * MIB, 98)
-    assert found.words() == "the limit is the share of the GPU that the training lets torch reserve: 110 MiB"
+    assert (found.kept, found.max_batch) == (108 * MIB // 10, 87), "but for pieces"
+    assert found.words().endswith(
+        "lets torch reserve: 110 MiB less 10.8 MiB for what its allocator keeps in pieces, an estimate"
+    )
     assert SHARE == limits.SHARE, "what the probe calls it"
 
 
