@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from . import allocator, cap, deep, describe, inputs, untraced, wire
+from . import allocator, cap, deep, inputs, untraced, wire
 from .clock import Clock
 from .forwards import Forwards
 from .governor import Governor, Tier
@@ -18,8 +18,9 @@ from .orders import Orders
 from .raises import Raises
 from .sample import Samples
 from .steps import EDGE, Steps, prices
-from .storages import Ledger, solid, tensors
-from .tracker import CATEGORIES, Tracker
+from .storages import solid, tensors
+from .telling import Telling
+from .tracker import Tracker
 from .transport import Transport
 from .unhooked import Unhooked
 from .visited import Visited
@@ -49,7 +50,7 @@ def start(path: str, early: Transport | None) -> None:
     _probe.begin()
 
 
-class Probe(Unhooked, Visited, Leaking):
+class Probe(Telling, Unhooked, Visited, Leaking):
     """Watches the steps of one process. Everything runs on the training thread but for the transport."""
 
     def __init__(self, link: Transport, budget: float) -> None:
@@ -361,37 +362,6 @@ class Probe(Unhooked, Visited, Leaking):
         """What watching has cost so far, within the budget and beside it, and the deep looks taken."""
         known = self._governor
         return {"spent_ns": known.spent_ns, "announced_ns": known.announced_ns, "looks": known.looks}
-
-    def _report(self, moment: str, ledger: Ledger) -> None:
-        """One memory record for each device that holds something of the model."""
-        devices = set(ledger.bytes) if len(ledger.bytes) == 1 else self._devices(ledger)
-        for device in sorted(devices):
-            known = ledger.bytes.get(device, {})
-            bytes_: dict[str, int | None] = {name: known.get(name, 0) for name in CATEGORIES}
-            if moment != "forward_end" and not self._forward_seen:
-                bytes_["activations"] = None
-            facts = {"device": device, "step": self._clock.step + 1, "moment": moment, "tier": "graph", "where": None}
-            bytes_ |= {"temporaries": None, "other_tensors": None}
-            counted = allocator.counters(device)
-            notes = sorted(self._tracker.notes)
-            self._link.send(wire.memory(facts | {"bytes": bytes_, "allocator": counted, "notes": notes}))
-
-    def _devices(self, ledger: Ledger) -> set[str]:
-        """Devices with more than a stray scalar of state on them: where the parameters are, else all."""
-        home = {device for device, known in ledger.bytes.items() if known.get("parameters")}
-        return home or set(ledger.bytes)
-
-    def _describe(self) -> None:
-        """A `model` record, when the model or the shape of its inputs has changed."""
-        if not self._facts["devices"] and (facts := allocator.facts())["devices"]:
-            self._facts = facts
-            self._link.send(wire.hello(facts))
-            self._ooms.attach()
-        cap.cap_others()
-        described = describe.model(self._tracker, self._inputs)
-        if described != self._described:
-            self._described = described
-            self._link.send(wire.model(described))
 
     def _rescan_if_blind(self) -> None:
         if self._tracker.blind:

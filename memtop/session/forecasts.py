@@ -8,29 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from memtop.model.forecast import (
     UNTAUGHT,
-    Affine,
-    OfPixels,
-    Point,
-    Quadratic,
     error_bytes,
     error_of,
     highest,
     max_batch,
     max_length,
-    peak_at,
     peak_of_length,
 )
 from memtop.model.forecast_record import ForecastRecord
 from memtop.model.process_limit import DEVICE, PIECES, ProcessLimit, Room, kept, room, tightest
 from memtop.model.records import InputTensor, MemoryRecord, Setting
-from memtop.model.text import harmless, one_line
+from memtop.model.text import one_line
 from memtop.protocol import records as wire
+from memtop.session.grown import (
+    Known,
+    Look,
+    Shape,
+    basis,
+    length_words,
+    lines_of,
+    looked,
+    of_a_pixel,
+    pixel_words,
+    side_of,
+)
 
 _SAME: Final = frozenset({"batch_size", "steps", "seed", "learning_rate"})
 """Settings that leave what a sample costs as it is."""
@@ -39,55 +44,8 @@ _TAKEN: Final = ("runtime", "context", "other_processes")
 _MOVED: Final = 0.02
 """The limit moves with every sample of the device: a smaller share of it is no news."""
 
-Shape = tuple[int, ...]
 Now = Callable[[str], MemoryRecord | None]
 """The newest memory record of a device."""
-
-
-class _Look(msgspec.Struct):
-    """One deep look, as growth."""
-
-    t: float
-    rank: int
-    step: int
-    batch: int
-    batches: int
-    rounding: int
-    lines: tuple[Affine, ...]
-    length: int | None
-    curves: tuple[Quadratic, ...]
-    why_not: str
-    """Why there are no curves."""
-    peak: int
-    blocks: tuple[tuple[int, int], ...]
-    """Of `process_limit`."""
-    image: Shape = ()
-    pixels: tuple[OfPixels, ...] = ()
-    rounded: float = 0.0
-    """What sides that are rounded may make of a forecast for larger images, as a share of it."""
-    no_pixels: str = ""
-    """Why there are no functions of the pixels."""
-
-
-class _Known(msgspec.Struct):
-    """What is known of one training with samples of one shape."""
-
-    looks: dict[int, _Look] = msgspec.field(default_factory=dict)
-    """By batch size, the newest."""
-    points: dict[int, Point] = msgspec.field(default_factory=dict)
-
-    def add(self, look: _Look, peak: int) -> None:
-        """A deep look and its measured peak. The forecast for its batch was made from the nearest other one."""
-        others = [one for one in self.looks.values() if one.batch != look.batch]
-        nearest = min(others, key=lambda one: (abs(one.batch - look.batch), one.batch), default=None)
-        predicted = None if nearest is None else peak_at(nearest.lines, look.batch)
-        self.looks[look.batch] = look
-        self.points[look.batch] = Point(batch_size=look.batch, measured_bytes=peak, predicted_bytes=predicted)
-
-    @property
-    def best(self) -> _Look:
-        """The look at the largest batch: the nearest to the limit."""
-        return self.looks[max(self.looks)]
 
 
 class Forecasts:
@@ -97,14 +55,14 @@ class Forecasts:
         self._training: str = ""
         self._fresh = False
         """A run has begun whose log has not been told yet."""
-        self._known: dict[tuple[str, str], dict[Shape, _Known]] = {}
+        self._known: dict[tuple[str, str], dict[Shape, Known]] = {}
         self._limits: dict[tuple[str, str], tuple[ProcessLimit, ...]] = {}
         """Those on the process itself, by training and device, as the newest look found them."""
         self._newest: dict[tuple[str, str], ForecastRecord] = {}
         """By training and device."""
         self._seen: dict[str, Shape] = {}
         """By training, the largest sample of any batch."""
-        self._lengths: dict[tuple[str, str], dict[tuple[int, int], _Look]] = {}
+        self._lengths: dict[tuple[str, str], dict[tuple[int, int], Look]] = {}
         """By training and device, then by batch size and length: the newest look at sequences."""
         self._missed: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
         """Likewise what forecasts of a length from another one at the same batch were off by, as shares."""
@@ -130,16 +88,16 @@ class Forecasts:
 
     def heard(self, t: float, message: wire.Scaling, now: Now) -> list[ForecastRecord]:
         """A deep look told of growth."""
-        device, lines = one_line(message.device, 20), _lines(message)
+        device, lines = one_line(message.device, 20), lines_of(message)
         if not lines:
             return []
-        look = _look(t, message, lines)
+        look = looked(t, message, lines)
         self._teach(device, look)
         self._limits[self._training, device] = tuple(
             ProcessLimit(name=one_line(one.name, 20), bytes=one.bytes, beside=one.beside) for one in message.limits
         )
         shapes = self._known.setdefault((self._training, device), {})
-        shapes.setdefault(tuple(message.sample_shape), _Known()).add(look, message.peak)
+        shapes.setdefault(tuple(message.sample_shape), Known()).add(look, message.peak)
         made = self._made(t, device, now)
         self._newest[self._training, device], self._fresh = made, False
         return [made]
@@ -148,7 +106,7 @@ class Forecasts:
         """A log's own word."""
         self._newest[self._training, record.device] = record
 
-    def _teach(self, device: str, look: _Look) -> None:
+    def _teach(self, device: str, look: Look) -> None:
         """A look at sequences: how far the forecast from the nearest other length at this batch was off."""
         if look.length is None:
             return
@@ -213,7 +171,7 @@ class Forecasts:
         fixed, each = (highest(look.lines, at) or look.lines[0]).tangent(at)
         error_of_pixels = max(error, UNTAUGHT) + look.rounded
         pixels = None if limit is None else max_length(look.pixels, limit, error_of_pixels)
-        largest = _side_of(self._seen.get(self._training, ()), shape, look.image)
+        largest = side_of(self._seen.get(self._training, ()), shape, look.image)
         missed = self._missed.get((self._training, device), {}).values()
         error_of_length = max(error, *missed) if missed else max(error, UNTAUGHT)
         return ForecastRecord(
@@ -231,9 +189,9 @@ class Forecasts:
             limit_bytes=limit,
             error_bytes=None if most is None else error_bytes(look.lines, at, error),
             points=points,
-            basis=_basis(known, shape, len(shapes), error)
-            + _of_length(look, error_of_length)
-            + _of_pixels(look, error_of_pixels)
+            basis=basis(known, shape, len(shapes), error)
+            + length_words(look, error_of_length)
+            + pixel_words(look, error_of_pixels)
             + self._larger(shape)
             + (_of_pieces(device) if process is None else f"; {process.words()}"),
             length=look.length,
@@ -243,18 +201,18 @@ class Forecasts:
             limit_is=None if limit is None else DEVICE if process is None else process.limit.name,
             image=list(look.image),
             max_pixels=pixels,
-            bytes_per_pixel=_of_a_pixel(look.pixels, pixels or prod(look.image)),
+            bytes_per_pixel=of_a_pixel(look.pixels, pixels or prod(look.image)),
             pixels=list(look.pixels),
             largest_image=list(largest),
             largest_image_bytes=peak_of_length(look.pixels, prod(largest)) if look.pixels and largest else None,
         )
 
-    def _largest(self, shapes: Mapping[Shape, _Known]) -> tuple[Shape, _Known]:
+    def _largest(self, shapes: Mapping[Shape, Known]) -> tuple[Shape, Known]:
         """The largest sample that was looked at, and what is known of it."""
         shape = max(shapes, key=lambda one: (prod(one), max(look.t for look in shapes[one].looks.values())))
         return shape, shapes[shape]
 
-    def _of_process(self, device: str, look: _Look, error: float, limit: int | None, most: int | None) -> Room | None:
+    def _of_process(self, device: str, look: Look, error: float, limit: int | None, most: int | None) -> Room | None:
         """The limit on the process itself, where that decides and not the device's."""
         known = self._limits.get((self._training, device), ())
         rooms = [room(one, look.lines, error, look.blocks, look.batch) for one in known]
@@ -265,96 +223,6 @@ class Forecasts:
         if not shape or prod(seen) <= prod(shape):
             return ""
         return f"; samples of {'×'.join(map(str, seen))} were seen, too, which need more"
-
-
-def _look(t: float, message: wire.Scaling, lines: tuple[Affine, ...]) -> _Look:
-    curves = tuple(
-        Quadratic(phase=harmless(one.phase, 20), fixed_bytes=fixed, bytes_per_position=once, bytes_per_pair=twice)
-        for one in message.lengths
-        for fixed, once, twice in one.curves
-    )
-    return _Look(
-        t=t,
-        rank=message.rank,
-        step=message.step,
-        batch=message.batch_size,
-        batches=message.batches,
-        rounding=message.rounding,
-        lines=lines,
-        length=message.length,
-        curves=curves if message.length is not None else (),
-        why_not=one_line(message.length_unknown or "", 100),
-        peak=message.peak,
-        blocks=tuple((one, whole) for one, whole in message.blocks),
-        **_images(message),
-    )
-
-
-def _images(message: wire.Scaling) -> dict[str, Any]:
-    """What was said of images, as fields of a look."""
-    image = tuple(message.image) if len(message.image) == 2 else ()
-    pixels = tuple(
-        OfPixels(
-            phase=harmless(one.phase, 20),
-            pixels=prod(image),
-            fixed_bytes=fixed,
-            growing_bytes=grows,
-            squared_bytes=squares,
-        )
-        for one in message.pixels
-        for fixed, grows, squares in one.curves
-        if image
-    )
-    why = one_line(message.pixels_unknown or "", 100)
-    return {"image": image, "pixels": pixels, "rounded": message.pixels_error or 0.0, "no_pixels": why}
-
-
-def _of_a_pixel(curves: Sequence[OfPixels], pixels: int) -> int | None:
-    """What one more adds to the peak, from here to a hundredth more."""
-    more = pixels // 100 + 1
-    if not curves:
-        return None
-    return (peak_of_length(curves, pixels + more) - peak_of_length(curves, pixels)) // more
-
-
-def _side_of(seen: Shape, shape: Shape, image: Shape) -> Shape:
-    """Height and width of the largest sample seen, where it is larger than that which was looked at; else nothing."""
-    if not image or len(seen) != len(shape) or prod(seen) <= prod(shape):
-        return ()
-    return seen[1:] if shape[1:] == image else seen[:2]
-
-
-def _of_pixels(look: _Look, error: float) -> str:
-    """What the answer for larger images rests on; nothing where the inputs are none."""
-    if not look.image:
-        return ""
-    size = "×".join(map(str, look.image))
-    if not look.pixels:
-        return f"; other images than {size}: not known" + (f", {look.no_pixels}" if look.no_pixels else "")
-    rounded = f" ({100 * look.rounded:.1f} % of it for sides that are rounded)" if look.rounded >= 0.0005 else ""
-    return f"; other images from those of {size}, error ± {100 * error:.1f} %{rounded}"
-
-
-def _of_length(look: _Look, error: float) -> str:
-    """What the answer for longer sequences rests on; nothing where the inputs are no sequences."""
-    if look.length is None:
-        return ""
-    if not look.curves:
-        return f"; other lengths than {look.length}: not known" + (f", {look.why_not}" if look.why_not else "")
-    return f"; other lengths from that at {look.length}, error ± {100 * error:.1f} %"
-
-
-def _lines(message: wire.Scaling) -> tuple[Affine, ...]:
-    return tuple(
-        Affine(
-            phase=harmless(one.phase, 20),
-            fixed_bytes=line[0],
-            bytes_per_sample=line[1],
-            bytes_per_pair=line[2] if len(line) > 2 else 0,
-        )
-        for one in message.phases
-        for line in one.lines
-    )
 
 
 def _limit(device: str, now: MemoryRecord | None, rounding: int) -> int | None:
@@ -384,16 +252,3 @@ def _moved(before: ForecastRecord, after: ForecastRecord) -> bool:
     if before.limit_bytes is None or after.limit_bytes is None:
         return before.limit_bytes != after.limit_bytes
     return abs(after.limit_bytes - before.limit_bytes) > _MOVED * max(1, before.limit_bytes)
-
-
-def _basis(known: _Known, shape: Shape, shapes: int, error: float) -> str:
-    look, batches = known.best, sorted(known.points)
-    words = f"deep look{'s' * (len(batches) > 1)} at batch {', '.join(map(str, batches[-4:]))}"
-    if look.batches > 1:
-        words += f" (the largest of {look.batches} batches a step)"
-    if shape:
-        words += f", samples of {'×'.join(map(str, shape))}"
-    if shapes > 1:
-        words += f", the largest of {shapes} shapes seen"
-    taught = any(point.predicted_bytes is not None for point in known.points.values())
-    return words + f"; error ± {100 * error:.1f} %, " + ("as measured" if taught else "not measured yet")
