@@ -64,6 +64,8 @@ class DeepStep:
         self._recorded: dict[str, Recorded] = {}
         self.found: Found | None = None
         """Once `records` has worked it out."""
+        self.settled = True
+        """Whether the step before was watched: else the batch that it left behind is not known."""
         self.samples: Samples | None = None
         """Some of the batch; `None` where nobody asked for this look."""
         self._look.enter()

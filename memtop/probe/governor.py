@@ -95,7 +95,7 @@ class Governor:
         self._rest = Slots()
         self._since_ns = 0
         self._tier = Tier.GRAPH
-        self._asked = False
+        self._asked = self._prepared = False
         self._own_ns = 0
         self._beside_ns = 0
         self._beside_free_ns = 0
@@ -216,6 +216,10 @@ class Governor:
         """The deep look that was granted can't be taken: the step is watched as any other."""
         self._tier = Tier.GRAPH
 
+    def prepare(self) -> None:
+        """The deep look that was granted waits for one step, which is watched as any other."""
+        self._tier, self._prepared = Tier.GRAPH, True
+
     def may_watch(self, step: int, now_ns: int, beside_ns: int) -> Tier:
         """How closely `step`, which begins now, is watched. `beside_ns`: what our own thread has cost so far."""
         self._book_beside(beside_ns, now_ns)
@@ -224,7 +228,8 @@ class Governor:
             self._tier = Tier.DEEP if self._asked or step == _ANNOUNCED else Tier.GRAPH
             self._asked = False
         else:
-            self._tier = self._affordable(now_ns)
+            self._tier = Tier.DEEP if self._prepared else self._affordable(now_ns)
+        self._prepared = False
         return self._tier
 
     def may_count(self, now_ns: int, guess_ns: int) -> bool:

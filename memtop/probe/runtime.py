@@ -80,6 +80,8 @@ class Probe(Telling, Unhooked, Visited, Leaking):
         self._broken = False
         self._forward_seen = False
         self._described: dict[str, Any] | None = None
+        self._forecast: set[tuple[Any, ...]] = set()
+        """Device, batch and shape of a sample that a whole forecast was told of."""
         self._facts: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -229,7 +231,8 @@ class Probe(Telling, Unhooked, Visited, Leaking):
             self._given_up(looked)
         else:
             for record in looked.records():
-                self._link.send(record)
+                if record["kind"] != "scaling" or self._is_news(record, looked.settled):
+                    self._link.send(record)
             if looked.samples is not None:
                 self._samples = looked.samples.tell(self._link.send)
             if (waits := looked.syncs()) is not None:
@@ -237,6 +240,13 @@ class Probe(Telling, Unhooked, Visited, Leaking):
             if looked.found is not None:
                 self._leaks_looked(looked.found)
         self._governor.deep_cost(time.thread_time_ns() - began, time.monotonic_ns())
+
+    def _is_news(self, scaling: dict[str, Any], settled: bool) -> bool:
+        """Whether a forecast is worth telling: not one that may lack the batch before, where a better one was told."""
+        of = (scaling["device"], scaling["batch_size"], *scaling["sample_shape"])
+        if settled:
+            self._forecast.add(of)
+        return settled or of not in self._forecast
 
     def _given_up(self, looked: deep.DeepStep) -> None:
         self._link.send(wire.event("look", f"the deep look at step {looked.step} was given up: {looked.broken}"))
@@ -302,7 +312,11 @@ class Probe(Telling, Unhooked, Visited, Leaking):
         if early or now - self._clock.reported_ns >= _RECORD_GAP_NS:
             self._send_step()
         self._news_of_leaks()
-        tier = self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
+        seen, tier = self._watching, self._governor.may_watch(self._clock.step + 1, now, self._link.spent_ns)
+        if tier is Tier.DEEP and not seen and not self._governor.announced:
+            # What a step begins with, the batch before its own above all, is known of a watched step alone.
+            self._governor.prepare()
+            tier = Tier.GRAPH
         self._watching = bool(tier)
         self._will_know = self._will_know or untraced.on_compile(self._compiles)
         one_by_one = self._clock.step < _EARLY or self._is_near()
@@ -319,10 +333,11 @@ class Probe(Telling, Unhooked, Visited, Leaking):
             words = "the forward passes are too short to be seen within the budget: they are counted no further"
             self._link.send(wire.event("steps", f"{words}; a higher --overhead shows them"))
         if tier is Tier.DEEP:
-            self._look_deep()
+            self._look_deep(seen)
 
-    def _look_deep(self) -> None:
-        """Put a deep look around the step that begins now. What the person watches with comes first."""
+    def _look_deep(self, seen: bool) -> None:
+        """Put a deep look around the step that begins now. What the person watches with comes first. `seen`: whether
+        the step before was watched."""
         reason = deep.obstacle()
         if reason is not None:
             self._governor.declined()
@@ -332,6 +347,7 @@ class Probe(Telling, Unhooked, Visited, Leaking):
             self._tracker.scan()
         self._deep = self._inputs.look = deep.DeepStep(self._tracker, self._inputs, self._clock.step + 1, (EDGE,))
         self._deep.on_raise(self._ooms.passing)
+        self._deep.settled = seen
         if self._governor.announced:
             self._deep.samples = Samples(self._clock.step + 1)
         self._deep.hold([solid(one) for one in tensors(self._result)])

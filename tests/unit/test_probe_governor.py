@@ -288,3 +288,14 @@ def test_no_budget_no_census() -> None:
     governor = Governor(0.0)
     governor.may_watch(3, 5 * SECOND, 0)
     assert not governor.may_count(500 * SECOND, 1)
+
+
+def test_a_look_that_waits_for_a_watched_step_comes_with_the_next_one() -> None:
+    governor = Governor(0.01)
+    assert [governor.may_watch(step, step * SECOND, 0) for step in (1, 2)] == [Tier.GRAPH, Tier.DEEP]
+    governor.settle(2 * SECOND, SECOND // 100)
+    governor.prepare()
+    assert governor.may_watch(3, 2 * SECOND, 0) is Tier.DEEP
+    assert not governor.announced
+    governor.settle(2 * SECOND, SECOND // 100)
+    assert governor.may_watch(4, 2 * SECOND, 0) is not Tier.DEEP
