@@ -29,12 +29,17 @@ def row(finding: Finding) -> str:
         (
             f"{trial.batch_size:,}",
             units.size(trial.peak_bytes),
-            units.percent(trial.peak_bytes, limit),
+            _share(trial.peak_bytes, limit),
             units.duration(trial.seconds),
             units.rate(trial.samples_per_second),
             _word(trial, fits),
         )
     )
+
+
+def _share(peak: int | None, limit: int | None) -> str:
+    """Of the limit, fine enough to tell the largest that fits from the next; far above it the figure says nothing."""
+    return "> 999 %" if peak is not None and limit and peak >= 10 * limit else units.percent(peak, limit, 2)
 
 
 def _word(trial: Trial, fits: bool) -> str:

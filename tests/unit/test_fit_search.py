@@ -202,3 +202,13 @@ def test_a_trial_of_phases_is_of_the_first_alone() -> None:
     plan = Plan(options=Options(scenario="oom"), steps=9)
     assert plan.at(32).settings["phase_steps"] == 9
     assert plan.words(32) == "memtop --headless --scenario oom --batch-size 32 --steps 9"
+
+
+def test_a_share_tells_what_fits_from_the_next_and_is_cut_short_far_above() -> None:
+    limit = 512 << 20
+    assert [text._share(peak, limit) for peak in (536_375_144, 537_059_184, 10 * limit, None)] == [
+        "99.91 %",
+        "100.04 %",
+        "> 999 %",
+        "—",
+    ]
