@@ -25,6 +25,7 @@ class Visited:
     _raises: Raises
     _clock: Clock
     _described: dict[str, Any] | None
+    _forecast: set[tuple[Any, ...]]
 
     def _await_visits(self, facts: dict[str, Any]) -> None:
         if isinstance(self._link, Visits):
@@ -55,5 +56,6 @@ class Visited:
         if isinstance(self._link, Visits) and self._link.came:
             self._link.came = False
             self._described = None
+            self._forecast.clear()
             self._clock.take()  # The steps that nobody saw are none of its pace.
             self._governor.ask_deep()

@@ -152,6 +152,13 @@ def test_a_program_that_listens_is_visited_twice(
         shown = session.snapshot()
         assert shown.model is not None
         assert shown.model.parameters == 630
+        assert eventually(lambda s=session: s.snapshot().deep is not None)
+        looked = session.snapshot().deep
+        assert eventually(lambda s=session: s.snapshot().forecast is not None)
+        forecast = session.snapshot().forecast
+        assert looked is not None
+        assert forecast is not None
+        assert forecast.step == looked.step, "each visitor is told what fits by the look that meets them"
         steps.append(0 if shown.step is None else shown.step.step)
         session.close()
     assert 0 < steps[0] < steps[1]
