@@ -23,8 +23,6 @@ from memtop.tui.view import View
 
 _NAME = 15
 _SUMS = ("tensors", "device")
-_WIDE = 10
-"""Cells of a column that has room for `at highest`."""
 _ROOM_FOR_PEAK = 96
 """Cells that a table must have for a column of its own for the peak."""
 HEADS = {"forward_end": "fwd end", "backward_end": "bwd end", "step_end": "step end"}
@@ -119,7 +117,7 @@ def _head(snapshot: Snapshot, figures: Figures, layout: _Layout, view: View) -> 
     now = _("now" if record is None or figures.tensors is None else HEADS.get(record.moment, record.moment))
     text = " " * (2 + _NAME) + "  " + right(now, layout.size.width)
     text += "  " + right(_("at peak"), layout.size.width) if layout.peak else ""
-    text += "  " + right(_("at highest") if layout.size.width >= _WIDE else _("highest"), layout.size.width)
+    text += " " + right(_("at highest"), layout.size.width + 1)  # A letter wider than sizes are.
     text += "  " + right(_("share"), 7) if layout.share else ""
     if layout.history:
         span = units.duration(layout.history * snapshot.series_seconds)
